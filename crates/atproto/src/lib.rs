@@ -1,0 +1,1 @@
+//! ues-atproto
