@@ -1,1 +1,7 @@
-//! ues-repo
+//! Identities, keys, lexicons and signed repositories of the AT Protocol.
+
+pub mod crypto;
+pub mod identity;
+pub mod lexicon;
+pub mod repo;
+pub mod syntax;

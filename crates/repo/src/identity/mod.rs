@@ -1,0 +1,1 @@
+//! Decentralised identifiers, their documents, and how they are resolved.

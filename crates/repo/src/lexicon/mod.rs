@@ -1,0 +1,1 @@
+//! The lexicon engine: schemas of records and of XRPC methods.

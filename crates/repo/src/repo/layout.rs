@@ -1,0 +1,197 @@
+//! Where a repository lies in the store: keyspaces, keys and values.
+//!
+//! `docs/format.md` describes the same byte by byte; the two change together.
+
+use ues_data::Cid;
+use ues_storage::{BlockRef, Keyspace, StorageError, Store};
+
+use crate::syntax::{Did, Tid};
+
+/// Version byte of a [`Head`] value.
+const HEAD_VERSION: u8 = 1;
+
+/// The keyspaces that repositories use.
+#[derive(Clone)]
+pub struct Keyspaces {
+    /// DID -> [`Head`].
+    pub heads: Keyspace,
+    /// Repository number (u64 BE) -> DID.
+    pub owners: Keyspace,
+    /// Repository number, path -> CID digest (32 bytes), revision (u64 BE).
+    pub records: Keyspace,
+    /// Repository number, blob multihash -> blob metadata.
+    pub blobs: Keyspace,
+    /// Repository number, blob multihash, path -> nothing.
+    pub blob_refs: Keyspace,
+}
+
+impl Keyspaces {
+    /// Opens (makes) the keyspaces in a store.
+    pub fn open(store: &Store) -> Result<Self, StorageError> {
+        Ok(Self {
+            heads: store.keyspace("repo.heads")?,
+            owners: store.keyspace("repo.owners")?,
+            records: store.keyspace("repo.records")?,
+            blobs: store.keyspace("repo.blobs")?,
+            blob_refs: store.keyspace("repo.blob_refs")?,
+        })
+    }
+}
+
+/// Hosting status of an account, as `com.atproto.sync.getRepoStatus` and `#account` name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Status {
+    /// Served and writable.
+    Active,
+    /// Switched off by its owner.
+    Deactivated,
+    /// Taken down by the operator.
+    Takendown,
+    /// Suspended by the operator for a time.
+    Suspended,
+    /// Deleted; its blocks are released.
+    Deleted,
+}
+
+impl Status {
+    /// The protocol's name; `None` for an active account.
+    pub fn name(self) -> Option<&'static str> {
+        match self {
+            Self::Active => None,
+            Self::Deactivated => Some("deactivated"),
+            Self::Takendown => Some("takendown"),
+            Self::Suspended => Some("suspended"),
+            Self::Deleted => Some("deleted"),
+        }
+    }
+
+    /// The status of a protocol name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Deactivated, Self::Takendown, Self::Suspended, Self::Deleted]
+            .into_iter()
+            .find(|s| s.name() == Some(name))
+    }
+
+    /// Whether the repository is served.
+    pub fn is_active(self) -> bool {
+        self == Self::Active
+    }
+
+    fn code(self) -> u8 {
+        match self {
+            Self::Active => 0,
+            Self::Deactivated => 1,
+            Self::Takendown => 2,
+            Self::Suspended => 3,
+            Self::Deleted => 4,
+        }
+    }
+
+    fn from_code(code: u8) -> Option<Self> {
+        Some(match code {
+            0 => Self::Active,
+            1 => Self::Deactivated,
+            2 => Self::Takendown,
+            3 => Self::Suspended,
+            4 => Self::Deleted,
+            _ => return None,
+        })
+    }
+}
+
+/// The newest state of a repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Number of the repository in this store; never given twice.
+    pub owner: u64,
+    /// The newest commit.
+    pub commit: Cid,
+    /// Root of its record tree.
+    pub data: Cid,
+    /// Its revision.
+    pub rev: Tid,
+    /// Hosting status.
+    pub status: Status,
+}
+
+impl Head {
+    /// The stored bytes: version, status, owner, revision, then the two digests.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(2 + 8 + 8 + 64);
+        out.push(HEAD_VERSION);
+        out.push(self.status.code());
+        out.extend_from_slice(&self.owner.to_be_bytes());
+        out.extend_from_slice(&self.rev.to_u64().to_be_bytes());
+        out.extend_from_slice(self.commit.hash().digest());
+        out.extend_from_slice(self.data.hash().digest());
+        out
+    }
+
+    /// Reads the stored bytes; `None` if they are not a head.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let (prefix, rest) = bytes.split_at_checked(2)?;
+        let [HEAD_VERSION, status] = *prefix else { return None };
+        let (owner, rest) = rest.split_at_checked(8)?;
+        let (rev, rest) = rest.split_at_checked(8)?;
+        let (commit, data) = rest.split_at_checked(32)?;
+        Some(Self {
+            owner: u64::from_be_bytes(owner.try_into().ok()?),
+            rev: Tid::from_u64(u64::from_be_bytes(rev.try_into().ok()?)),
+            commit: cid_from_digest(commit)?,
+            data: cid_from_digest(data)?,
+            status: Status::from_code(status)?,
+        })
+    }
+}
+
+/// A DAG-CBOR, SHA-256 CID from its digest: the only kind that a repository's tree, commits and
+/// records have.
+pub fn cid_from_digest(digest: &[u8]) -> Option<Cid> {
+    let digest: [u8; 32] = digest.try_into().ok()?;
+    Some(ues_data::dag_cbor_cid_from_digest(digest))
+}
+
+/// Key of a record row.
+pub fn record_key(owner: u64, path: &str) -> Vec<u8> {
+    let mut key = Vec::with_capacity(8 + path.len());
+    key.extend_from_slice(&owner.to_be_bytes());
+    key.extend_from_slice(path.as_bytes());
+    key
+}
+
+/// Value of a record row.
+pub fn record_value(cid: &Cid, rev: &Tid) -> Vec<u8> {
+    let mut value = Vec::with_capacity(40);
+    value.extend_from_slice(cid.hash().digest());
+    value.extend_from_slice(&rev.to_u64().to_be_bytes());
+    value
+}
+
+/// Reads a record row's value.
+pub fn read_record_value(value: &[u8]) -> Option<(Cid, Tid)> {
+    let (digest, rev) = value.split_at_checked(32)?;
+    Some((
+        cid_from_digest(digest)?,
+        Tid::from_u64(u64::from_be_bytes(rev.try_into().ok()?)),
+    ))
+}
+
+/// Reference by which a repository keeps a tree node or its commit.
+pub fn node_ref(owner: u64) -> BlockRef {
+    BlockRef { owner, slot: 0 }
+}
+
+/// Reference by which a repository keeps the record at a path: the same content at two paths is
+/// kept until both are gone.
+pub fn record_ref(owner: u64, path: &str) -> BlockRef {
+    let hash = blake3::hash(path.as_bytes());
+    let mut slot = [0; 8];
+    slot.copy_from_slice(&hash.as_bytes()[..8]);
+    // Slot 0 is the tree's.
+    BlockRef { owner, slot: u64::from_be_bytes(slot) | 1 }
+}
+
+/// Key of a DID in the heads.
+pub fn head_key(did: &Did) -> &[u8] {
+    did.as_str().as_bytes()
+}

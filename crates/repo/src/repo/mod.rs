@@ -1,0 +1,1 @@
+//! Signed repositories: commits, writes, reads, and the event log.

@@ -1,0 +1,1 @@
+//! Parsed identifiers of the AT Protocol: an invalid value cannot exist past the door.
