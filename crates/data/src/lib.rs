@@ -1,1 +1,33 @@
-//! ues-data
+//! Content-addressed data: identifiers, codecs, trees and archives.
+//!
+//! Everything that UES stores or sends is made of *blocks*: byte strings named by a [`Cid`], the hash of
+//! their content. This crate knows how such bytes are read and written, and nothing about where they lie:
+//! whatever needs a block asks a [`BlockSource`].
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`content_id`] | parse, print, compute and check CIDs |
+//! | [`dag_cbor`] | the strict, canonical binary codec, as values or piece by piece |
+//! | [`atproto_json`] | the JSON form that AT Protocol gives to the same values |
+//! | [`mst`] | the Merkle Search Tree under every repository |
+//!
+//! All decoders take hostile input: they are bounded in length, depth and count, allocate no more than the
+//! bytes they were given justify, and answer with a typed error, never with a panic.
+
+pub mod atproto_json;
+pub mod content_id;
+pub mod dag_cbor;
+pub mod mst;
+pub mod source;
+pub mod varint;
+
+pub use cid::Cid;
+pub use ipld_core::ipld::Ipld;
+
+pub use content_id::{
+    HashAlgorithm, HashMismatch, cid_of, dag_cbor_cid, parse_cid, raw_cid, sha256_multihash, verify,
+};
+pub use source::{BlockSource, BlockSourceError};
+
+/// The multihash type inside [`Cid`]: a hash code and a digest of at most 64 bytes.
+pub type Multihash = multihash::Multihash<64>;
