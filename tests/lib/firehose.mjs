@@ -1,0 +1,73 @@
+// A raw firehose reader: frames as they are on the wire, decoded with the reference DAG-CBOR library.
+import * as cbor from '@ipld/dag-cbor'
+import { decodeFirst } from 'cborg'
+import WebSocket from 'ws'
+
+/** One frame: `{ op, t, body }`; `op` 1 is a message, -1 an error. */
+export function decodeFrame(bytes) {
+  const [header, rest] = decodeFirst(bytes, cbor.decodeOptions)
+  return { op: header.op, t: header.t, body: cbor.decode(rest), size: bytes.length }
+}
+
+/** A subscription. `frames` grows as they arrive; `until` waits for a condition on them. */
+export class Subscription {
+  constructor(server, { cursor, query = '' } = {}) {
+    const params = cursor === undefined ? query : `cursor=${cursor}${query}`
+    this.frames = []
+    this.waiting = new Set()
+    this.socket = new WebSocket(`${server.wsUrl}/xrpc/com.atproto.sync.subscribeRepos?${params}`)
+    this.socket.binaryType = 'nodebuffer'
+    this.opened = new Promise((resolve, reject) => {
+      this.socket.once('open', resolve)
+      this.socket.once('error', reject)
+    })
+    this.opened.catch(() => {})
+    this.closed = new Promise((resolve) => {
+      this.socket.once('close', (code, reason) => {
+        this.end = { code, reason: reason.toString() }
+        resolve(this.end)
+        this.wake()
+      })
+    })
+    this.socket.on('message', (data) => {
+      this.frames.push(decodeFrame(new Uint8Array(data)))
+      this.wake()
+    })
+  }
+
+  wake() {
+    for (const check of this.waiting) check()
+  }
+
+  /** The messages' bodies with their type. */
+  get events() {
+    return this.frames.filter((f) => f.op === 1).map((f) => ({ t: f.t, ...f.body }))
+  }
+
+  /** Waits until `test(events)` gives something true, and returns it. Fails when the stream closes or time is up. */
+  until(test, seconds = 60) {
+    return new Promise((resolve, reject) => {
+      const finish = (settle, value) => {
+        clearTimeout(timer)
+        this.waiting.delete(check)
+        settle(value)
+      }
+      const check = () => {
+        const value = test(this.events, this.frames)
+        if (value) finish(resolve, value)
+        else if (this.end) finish(reject, new Error(`firehose closed: ${this.end.code} ${this.end.reason}`))
+      }
+      const timer = setTimeout(
+        () => finish(reject, new Error(`condition not met after ${seconds} s and ${this.frames.length} frames`)),
+        seconds * 1000,
+      )
+      this.waiting.add(check)
+      check()
+    })
+  }
+
+  async close() {
+    this.socket.terminate()
+    await this.closed
+  }
+}
