@@ -1,0 +1,354 @@
+//! The one thread that writes: it takes all batches that wait, applies them, syncs once and answers everybody.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::Notify;
+
+use crate::batch::Batch;
+use crate::engine::{Engine, EngineError};
+use crate::error::CommitError;
+use crate::event_log::EventLog;
+use crate::format::{ks, read_u64};
+use crate::ticket::{Committed, Reply, Ticket};
+
+/// Touched digests that are remembered for the collector; beyond it every digest counts as touched.
+const MAX_TOUCHED: usize = 1 << 20;
+
+/// Work that must happen between batches, with nothing in flight.
+pub(crate) type Task = Box<dyn FnOnce(&mut Between<'_>) -> Batch + Send>;
+
+/// What a [`Task`] sees: the engine with every earlier batch applied.
+pub(crate) struct Between<'a> {
+    /// The latest state.
+    pub engine: &'a dyn Engine,
+    /// Which reference rows were written lately.
+    pub touched: &'a mut Touched,
+}
+
+/// Remembers, while asked to, which digests had a reference added or removed.
+#[derive(Debug, Default)]
+pub(crate) struct Touched {
+    on: bool,
+    overflow: bool,
+    digests: HashSet<u64>,
+}
+
+impl Touched {
+    /// Forgets everything and begins to remember.
+    pub(crate) fn start(&mut self) {
+        *self = Self {
+            on: true,
+            ..Self::default()
+        };
+    }
+
+    /// Stops remembering and frees the memory.
+    pub(crate) fn stop(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Whether a digest was touched since the start, judged by its first eight bytes.
+    pub(crate) fn contains(&self, digest: &[u8]) -> bool {
+        !self.on
+            || self.overflow
+            || Self::short(digest).is_none_or(|short| self.digests.contains(&short))
+    }
+
+    fn note(&mut self, batch: &Batch) {
+        if !self.on || self.overflow {
+            return;
+        }
+        for op in batch.iter().filter(|op| op.ks == ks::REFS) {
+            if let Some(short) = Self::short(op.key) {
+                self.digests.insert(short);
+            }
+        }
+        if self.digests.len() > MAX_TOUCHED {
+            self.overflow = true;
+            self.digests = HashSet::new();
+        }
+    }
+
+    fn short(digest: &[u8]) -> Option<u64> {
+        digest.get(..8).and_then(read_u64)
+    }
+}
+
+enum Request {
+    Write(Batch, Reply),
+    Task(Task, Reply),
+}
+
+#[derive(Default)]
+struct State {
+    waiting: VecDeque<Request>,
+    bytes: usize,
+    closing: bool,
+    poisoned: Option<Arc<str>>,
+}
+
+/// The line of batches that wait for the committer. First in, first applied.
+pub(crate) struct Queue {
+    state: Mutex<State>,
+    wake: Condvar,
+    room: Condvar,
+    room_async: Notify,
+    max_bytes: usize,
+}
+
+impl Queue {
+    pub(crate) fn new(max_bytes: usize) -> Arc<Self> {
+        Arc::new(Self {
+            state: Mutex::default(),
+            wake: Condvar::new(),
+            room: Condvar::new(),
+            room_async: Notify::new(),
+            max_bytes,
+        })
+    }
+
+    /// Puts a batch in line; waits first while too much is in it.
+    pub(crate) fn submit(&self, batch: Batch) -> Result<Ticket, CommitError> {
+        batch.validate()?;
+        let bytes = batch.bytes();
+        let (reply, ticket) = Ticket::pair();
+        self.push(Request::Write(batch, reply), bytes)?;
+        Ok(ticket)
+    }
+
+    /// Puts a task in line.
+    pub(crate) fn submit_task(&self, task: Task) -> Result<Ticket, CommitError> {
+        let (reply, ticket) = Ticket::pair();
+        self.push(Request::Task(task, reply), 0)?;
+        Ok(ticket)
+    }
+
+    fn push(&self, request: Request, bytes: usize) -> Result<(), CommitError> {
+        let mut state = self.state.lock();
+        while state.bytes >= self.max_bytes && state.check().is_ok() {
+            self.room.wait(&mut state);
+        }
+        state.check()?;
+        state.bytes += bytes;
+        state.waiting.push_back(request);
+        drop(state);
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    /// Resolves when a [`submit`](Self::submit) would not have to wait.
+    pub(crate) async fn ready(&self) {
+        loop {
+            let mut notified = std::pin::pin!(self.room_async.notified());
+            notified.as_mut().enable();
+            {
+                let state = self.state.lock();
+                if state.bytes < self.max_bytes || state.check().is_err() {
+                    return;
+                }
+            }
+            notified.await;
+        }
+    }
+
+    /// Why the store takes no more writes, if that is so.
+    pub(crate) fn poisoned(&self) -> Option<Arc<str>> {
+        self.state.lock().poisoned.clone()
+    }
+
+    /// Bytes in line.
+    pub(crate) fn bytes(&self) -> usize {
+        self.state.lock().bytes
+    }
+
+    /// Takes no more; the committer finishes what is in line and ends.
+    pub(crate) fn close(&self) {
+        self.state.lock().closing = true;
+        self.wake.notify_all();
+        self.make_room();
+    }
+
+    fn poison(&self, reason: &Arc<str>) {
+        self.state
+            .lock()
+            .poisoned
+            .get_or_insert_with(|| Arc::clone(reason));
+        self.make_room();
+    }
+
+    fn make_room(&self) {
+        self.room.notify_all();
+        self.room_async.notify_waiters();
+    }
+
+    /// All that waits, blocking while nothing does; `None` once the queue is closed and empty.
+    fn take(&self) -> Option<VecDeque<Request>> {
+        let mut state = self.state.lock();
+        while state.waiting.is_empty() {
+            if state.closing {
+                return None;
+            }
+            self.wake.wait(&mut state);
+        }
+        state.bytes = 0;
+        let group = std::mem::take(&mut state.waiting);
+        drop(state);
+        self.make_room();
+        Some(group)
+    }
+}
+
+impl State {
+    fn check(&self) -> Result<(), CommitError> {
+        match &self.poisoned {
+            Some(reason) => Err(CommitError::Poisoned(Arc::clone(reason))),
+            None if self.closing => Err(CommitError::Closed),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The committer's own state.
+pub(crate) struct Committer {
+    queue: Arc<Queue>,
+    engine: Arc<dyn Engine>,
+    log: Arc<EventLog>,
+    next_seq: u64,
+    touched: Touched,
+}
+
+/// A batch of the group that is being written.
+struct Pending {
+    batch: Batch,
+    reply: Reply,
+    done: Committed,
+}
+
+impl Committer {
+    pub(crate) fn new(queue: Arc<Queue>, engine: Arc<dyn Engine>, log: Arc<EventLog>) -> Self {
+        let next_seq = log.last_durable() + 1;
+        Self {
+            queue,
+            engine,
+            log,
+            next_seq,
+            touched: Touched::default(),
+        }
+    }
+
+    /// Works until the queue is closed.
+    pub(crate) fn run(mut self) {
+        let queue = Arc::clone(&self.queue);
+        let _guard = PoisonOnPanic(&queue);
+        while let Some(group) = queue.take() {
+            if let Some(reason) = queue.poisoned() {
+                refuse(group, &reason);
+            } else {
+                self.write(group);
+            }
+        }
+    }
+
+    fn write(&mut self, group: VecDeque<Request>) {
+        let mut pending = Vec::with_capacity(group.len());
+        let first = self.next_seq;
+        let result = self.apply(group, &mut pending).and_then(|()| {
+            // A task that found nothing to do needs no sync.
+            if pending.iter().all(|p| p.batch.is_empty()) {
+                Ok(())
+            } else {
+                self.engine.sync()
+            }
+        });
+        if let Err(e) = result {
+            let reason: Arc<str> = e.to_string().into();
+            tracing::error!(%reason, "the store takes no further writes: a write failed");
+            self.queue.poison(&reason);
+            for p in pending {
+                // The submitter may have gone; that is its own business.
+                let _ = p
+                    .reply
+                    .send(Err(CommitError::Poisoned(Arc::clone(&reason))));
+            }
+            return;
+        }
+        self.log
+            .publish(first, pending.iter().flat_map(|p| p.batch.event_payloads()));
+        for p in pending {
+            let _ = p.reply.send(Ok(p.done));
+        }
+    }
+
+    /// Applies the group as few engine batches: one, and one more for each task in it. Even when it fails, every
+    /// request ends up in `pending`.
+    fn apply(
+        &mut self,
+        group: VecDeque<Request>,
+        pending: &mut Vec<Pending>,
+    ) -> Result<(), EngineError> {
+        let mut applied = 0;
+        let mut result = Ok(());
+        for request in group {
+            let (batch, reply) = match request {
+                Request::Write(batch, reply) => (batch, reply),
+                Request::Task(task, reply) => {
+                    result = result.and_then(|()| self.apply_some(pending.get(applied..)));
+                    applied = pending.len();
+                    let batch = match result {
+                        Ok(()) => task(&mut Between {
+                            engine: &*self.engine,
+                            touched: &mut self.touched,
+                        }),
+                        Err(_) => Batch::new(),
+                    };
+                    (batch, reply)
+                }
+            };
+            let mut p = Pending {
+                batch,
+                reply,
+                done: Committed::default(),
+            };
+            if p.batch.events() > 0 {
+                p.batch.number_events(self.next_seq);
+                p.done.first_seq = Some(self.next_seq);
+                self.next_seq += u64::from(p.batch.events());
+                p.done.last_seq = Some(self.next_seq - 1);
+            }
+            self.touched.note(&p.batch);
+            pending.push(p);
+        }
+        result.and_then(|()| self.apply_some(pending.get(applied..)))
+    }
+
+    fn apply_some(&self, pending: Option<&[Pending]>) -> Result<(), EngineError> {
+        let pending = pending.unwrap_or_default();
+        if pending.iter().all(|p| p.batch.is_empty()) {
+            return Ok(());
+        }
+        self.engine
+            .apply(&mut pending.iter().flat_map(|p| p.batch.iter()))
+    }
+}
+
+/// A panic of the engine or of a task must not leave callers waiting for ever.
+struct PoisonOnPanic<'a>(&'a Queue);
+
+impl Drop for PoisonOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let reason: Arc<str> = "the committer thread panicked".into();
+            self.0.poison(&reason);
+            refuse(std::mem::take(&mut self.0.state.lock().waiting), &reason);
+        }
+    }
+}
+
+fn refuse(group: VecDeque<Request>, reason: &Arc<str>) {
+    for request in group {
+        let (Request::Write(_, reply) | Request::Task(_, reply)) = request;
+        let _ = reply.send(Err(CommitError::Poisoned(Arc::clone(reason))));
+    }
+}

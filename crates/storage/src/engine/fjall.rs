@@ -1,0 +1,215 @@
+//! The engine on disk: fjall's log-structured merge trees, one per keyspace, behind one journal.
+
+use std::ops::Bound;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use fjall::config::{BloomConstructionPolicy, FilterPolicy, FilterPolicyEntry, PinningPolicy};
+use fjall::{Database, KeyspaceCreateOptions, KvSeparationOptions, PersistMode, Readable, Slice};
+use parking_lot::RwLock;
+
+use super::{Engine, EngineError, KeyspaceId, Op, Reads, Row, Rows, Shape, is_range};
+use crate::options::StoreOptions;
+
+/// The smallest limit that fjall accepts. A journal is removed once its rows are in tables.
+const JOURNAL_BYTES: u64 = 64 << 20;
+/// Values from this size on are kept apart from their keys, so that compaction does not copy them.
+const SEPARATE_BLOBS_FROM: u32 = 4096;
+/// Events are written once and read in order; even small ones are better kept out of compaction.
+const SEPARATE_EVENTS_FROM: u32 = 512;
+
+/// An engine whose files lie in a folder.
+pub struct FjallEngine {
+    db: Database,
+    keyspaces: Arc<RwLock<Vec<fjall::Keyspace>>>,
+    memtable_bytes: u64,
+}
+
+impl FjallEngine {
+    /// Opens the files in a folder, creating them at first use, and replays what the journal holds.
+    ///
+    /// # Errors
+    ///
+    /// When another process has them open, when they are damaged, or when the operating system refuses.
+    pub fn open(dir: &Path, opts: &StoreOptions) -> Result<Self, EngineError> {
+        let db = Database::builder(dir)
+            .cache_size(opts.block_cache_bytes)
+            .manual_journal_persist(true)
+            .max_journaling_size(JOURNAL_BYTES)
+            .max_cached_files(Some(256))
+            .worker_threads(1)
+            .open()?;
+        Ok(Self {
+            db,
+            keyspaces: Arc::default(),
+            memtable_bytes: opts.memtable_bytes.max(1 << 20),
+        })
+    }
+
+    fn options(&self, shape: Shape) -> KeyspaceCreateOptions {
+        // Absent keys are the common case of the deduplicating reads above, so every level has a filter.
+        let bloom = |bits| FilterPolicyEntry::Bloom(BloomConstructionPolicy::BitsPerKey(bits));
+        let common = KeyspaceCreateOptions::default()
+            .manual_journal_persist(true)
+            .expect_point_read_hits(false)
+            .filter_policy(FilterPolicy::new([bloom(14.0), bloom(10.0)]))
+            .filter_block_pinning_policy(PinningPolicy::new([true, false]))
+            .index_block_pinning_policy(PinningPolicy::new([true, true, false]));
+        let separate = |from| KvSeparationOptions::default().separation_threshold(from);
+        match shape {
+            Shape::Small => common.max_memtable_size(self.memtable_bytes / 2),
+            Shape::Blobs => common
+                .max_memtable_size(self.memtable_bytes)
+                // Blocks are packed already where it pays.
+                .with_kv_separation(Some(
+                    separate(SEPARATE_BLOBS_FROM).compression(fjall::CompressionType::None),
+                )),
+            Shape::Log => common
+                .max_memtable_size(self.memtable_bytes)
+                .with_kv_separation(Some(separate(SEPARATE_EVENTS_FROM))),
+        }
+    }
+}
+
+fn find(
+    keyspaces: &RwLock<Vec<fjall::Keyspace>>,
+    ks: KeyspaceId,
+) -> Result<fjall::Keyspace, EngineError> {
+    let all = keyspaces.read();
+    all.get(usize::from(ks.0))
+        .cloned()
+        .ok_or_else(|| EngineError::Keyspace(format!("number {}", ks.0)))
+}
+
+/// Hands the engine's memory on without copying it.
+fn bytes(slice: Slice) -> Bytes {
+    Bytes::from_owner(slice)
+}
+
+/// Keys of other lengths cannot be stored, so that asking for one finds nothing.
+fn storable(key: &[u8]) -> bool {
+    !key.is_empty() && key.len() <= crate::format::MAX_KEY
+}
+
+fn rows(iter: fjall::Iter) -> Rows {
+    Box::new(iter.map(|guard| -> Row {
+        let (key, value) = guard.into_inner()?;
+        Ok((bytes(key), bytes(value)))
+    }))
+}
+
+impl Reads for FjallEngine {
+    fn get(&self, ks: KeyspaceId, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
+        if !storable(key) {
+            return Ok(None);
+        }
+        Ok(find(&self.keyspaces, ks)?.get(key)?.map(bytes))
+    }
+
+    fn contains(&self, ks: KeyspaceId, key: &[u8]) -> Result<bool, EngineError> {
+        Ok(storable(key) && find(&self.keyspaces, ks)?.contains_key(key)?)
+    }
+
+    fn scan(&self, ks: KeyspaceId, from: Bound<&[u8]>, to: Bound<&[u8]>) -> Rows {
+        self.snapshot().scan(ks, from, to)
+    }
+}
+
+/// A state of all keyspaces at one moment.
+struct FjallSnapshot {
+    snapshot: fjall::Snapshot,
+    keyspaces: Arc<RwLock<Vec<fjall::Keyspace>>>,
+}
+
+impl Reads for FjallSnapshot {
+    fn get(&self, ks: KeyspaceId, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
+        if !storable(key) {
+            return Ok(None);
+        }
+        Ok(self
+            .snapshot
+            .get(&find(&self.keyspaces, ks)?, key)?
+            .map(bytes))
+    }
+
+    fn contains(&self, ks: KeyspaceId, key: &[u8]) -> Result<bool, EngineError> {
+        Ok(storable(key)
+            && self
+                .snapshot
+                .contains_key(&find(&self.keyspaces, ks)?, key)?)
+    }
+
+    fn scan(&self, ks: KeyspaceId, from: Bound<&[u8]>, to: Bound<&[u8]>) -> Rows {
+        if !is_range(from, to) {
+            return Box::new(std::iter::empty());
+        }
+        match find(&self.keyspaces, ks) {
+            Ok(keyspace) => rows(self.snapshot.range::<&[u8], _>(&keyspace, (from, to))),
+            Err(e) => Box::new(std::iter::once(Err(e))),
+        }
+    }
+}
+
+impl Engine for FjallEngine {
+    fn keyspace(&self, name: &str, shape: Shape) -> Result<KeyspaceId, EngineError> {
+        let mut all = self.keyspaces.write();
+        let number = all.iter().position(|k| &**k.name() == name);
+        let number = match number {
+            Some(number) => number,
+            None => {
+                all.push(self.db.keyspace(name, || self.options(shape))?);
+                all.len() - 1
+            }
+        };
+        u16::try_from(number)
+            .map(KeyspaceId)
+            .map_err(|_| EngineError::Keyspace(name.to_owned()))
+    }
+
+    fn snapshot(&self) -> Arc<dyn Reads> {
+        Arc::new(FjallSnapshot {
+            snapshot: self.db.snapshot(),
+            keyspaces: Arc::clone(&self.keyspaces),
+        })
+    }
+
+    fn apply(&self, ops: &mut dyn Iterator<Item = Op<'_>>) -> Result<(), EngineError> {
+        let keyspaces = self.keyspaces.read();
+        let mut batch = fjall::OwnedWriteBatch::with_capacity(self.db.clone(), ops.size_hint().0);
+        for op in ops {
+            let keyspace = keyspaces
+                .get(usize::from(op.ks.0))
+                .ok_or_else(|| EngineError::Keyspace(format!("number {}", op.ks.0)))?;
+            match op.value {
+                Some(value) => batch.insert(keyspace, op.key, value),
+                None => batch.remove(keyspace, op.key),
+            }
+        }
+        drop(keyspaces);
+        Ok(batch.commit()?)
+    }
+
+    fn sync(&self) -> Result<(), EngineError> {
+        Ok(self.db.persist(PersistMode::SyncData)?)
+    }
+
+    fn disk_bytes(&self) -> Result<u64, EngineError> {
+        Ok(self.db.disk_space()?)
+    }
+
+    fn keyspace_bytes(&self, ks: KeyspaceId) -> Result<u64, EngineError> {
+        Ok(find(&self.keyspaces, ks)?.disk_space())
+    }
+}
+
+impl From<fjall::Error> for EngineError {
+    fn from(e: fjall::Error) -> Self {
+        match e {
+            fjall::Error::Io(e) => e.into(),
+            fjall::Error::Poisoned => Self::Poisoned,
+            fjall::Error::Locked => Self::Locked,
+            other => Self::Damaged(other.to_string()),
+        }
+    }
+}

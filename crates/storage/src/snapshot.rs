@@ -1,0 +1,77 @@
+//! One unchanging state of the whole store.
+
+use std::fmt;
+use std::ops::RangeBounds;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::Multihash;
+use crate::block;
+use crate::engine::Reads;
+use crate::error::StorageError;
+use crate::format::{MhKey, ks};
+use crate::keyspace::{self, Keyspace, Scan};
+use crate::store::Shared;
+
+/// A state of all keyspaces and blocks at one moment, whole batches only. Cheap to clone.
+///
+/// It keeps old rows on the disk for as long as it lives, so it should be short-lived.
+#[derive(Clone)]
+pub struct Snapshot {
+    shared: Arc<Shared>,
+    reads: Arc<dyn Reads>,
+}
+
+impl Snapshot {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        let reads = shared.engine.snapshot();
+        Self { shared, reads }
+    }
+
+    /// The value under a key, unless it is absent or expired.
+    pub fn get(&self, ks: &Keyspace, key: impl AsRef<[u8]>) -> Result<Option<Bytes>, StorageError> {
+        keyspace::get(&*self.reads, &self.shared.options.clock, ks, key.as_ref())
+    }
+
+    /// Whether a key is there and not expired.
+    pub fn contains(&self, ks: &Keyspace, key: impl AsRef<[u8]>) -> Result<bool, StorageError> {
+        Ok(self.get(ks, key)?.is_some())
+    }
+
+    /// The rows in a range of keys, in key order from either end.
+    pub fn range<K: AsRef<[u8]>>(&self, ks: &Keyspace, range: impl RangeBounds<K>) -> Scan {
+        let from = range.start_bound().map(AsRef::as_ref);
+        let to = range.end_bound().map(AsRef::as_ref);
+        keyspace::scan(&*self.reads, &self.shared.options.clock, ks, from, to)
+    }
+
+    /// The rows whose keys begin with a prefix; all rows for an empty one.
+    pub fn prefix(&self, ks: &Keyspace, prefix: impl AsRef<[u8]>) -> Scan {
+        keyspace::scan_prefix(
+            &*self.reads,
+            &self.shared.options.clock,
+            ks,
+            prefix.as_ref(),
+        )
+    }
+
+    /// The bytes of a block. They are not hashed again on each read; [`Store::check`](crate::Store::check) does that.
+    pub fn block(&self, mh: &Multihash) -> Result<Option<Bytes>, StorageError> {
+        self.reads
+            .get(ks::BLOCKS, MhKey::new(mh).as_ref())?
+            .map(block::decode)
+            .transpose()
+    }
+
+    /// Whether a block is stored.
+    pub fn has_block(&self, mh: &Multihash) -> Result<bool, StorageError> {
+        Ok(self.reads.contains(ks::BLOCKS, MhKey::new(mh).as_ref())?)
+    }
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Snapshot").finish_non_exhaustive()
+    }
+}
