@@ -9,12 +9,14 @@
 //! | [`content_id`] | parse, print, compute and check CIDs |
 //! | [`dag_cbor`] | the strict, canonical binary codec, as values or piece by piece |
 //! | [`atproto_json`] | the JSON form that AT Protocol gives to the same values |
+//! | [`car`] | archives of blocks, in and out, with bounded memory |
 //! | [`mst`] | the Merkle Search Tree under every repository |
 //!
 //! All decoders take hostile input: they are bounded in length, depth and count, allocate no more than the
 //! bytes they were given justify, and answer with a typed error, never with a panic.
 
 pub mod atproto_json;
+pub mod car;
 pub mod content_id;
 pub mod dag_cbor;
 pub mod mst;
