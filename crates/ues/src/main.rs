@@ -1,2 +1,10 @@
-//! ues
-fn main() {}
+//! The `ues` program.
+
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    ues::main()
+}

@@ -1,0 +1,318 @@
+//! The table of all settings: name, kind, default and meaning of each.
+
+use serde_json::{Value, json};
+
+/// What values a setting takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Any text.
+    Text,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// A file or folder.
+    Path,
+    /// `HOST:PORT`, an IP address and a port; port 0 takes a free one.
+    Address,
+    /// `true` or `false`.
+    Flag,
+    /// A number of bytes, written as a number or with a unit: `512KB`, `16MB`, `2GB` (powers of 1024).
+    Bytes,
+    /// A whole number, none below zero.
+    Count,
+    /// A list of texts; in an environment variable or a flag, separated by commas.
+    List,
+}
+
+/// One thing that can be configured.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// Its name, with dots between section and entry: `rate_limits.enabled`.
+    pub key: &'static str,
+    /// What values it takes.
+    pub kind: Kind,
+    /// Its value when nobody says anything, as it would be written in an environment variable.
+    pub default: &'static str,
+    /// What it does, one sentence a line.
+    pub help: &'static str,
+}
+
+/// All settings, in the order in which `ues config show` and `ues config init` list them.
+pub const SETTINGS: &[Setting] = &[
+    Setting {
+        key: "data",
+        kind: Kind::Path,
+        default: "./ues-data",
+        help: "Folder that holds everything the node keeps. Made when it is not there.",
+    },
+    Setting {
+        key: "listen",
+        kind: Kind::Address,
+        default: "127.0.0.1:2583",
+        help: "Address and port that the node listens on.",
+    },
+    Setting {
+        key: "public_url",
+        kind: Kind::Text,
+        default: "",
+        help: "Address under which others reach the node, such as https://node.example.\n\
+               Empty: the node is local, and http://localhost with the port of `listen` is used.",
+    },
+    Setting {
+        key: "handle_domains",
+        kind: Kind::List,
+        default: ".test",
+        help: "Domains under which accounts may choose a handle. `.test` suits a local node.",
+    },
+    Setting {
+        key: "invite_required",
+        kind: Kind::Flag,
+        default: "false",
+        help: "Whether a new account needs an invite code.",
+    },
+    Setting {
+        key: "accept_imports",
+        kind: Kind::Flag,
+        default: "true",
+        help: "Whether accounts may import a repository that they bring along.",
+    },
+    Setting {
+        key: "contact_email",
+        kind: Kind::Text,
+        default: "",
+        help: "Address that describeServer gives for the operator. Empty: none.",
+    },
+    Setting {
+        key: "privacy_policy_url",
+        kind: Kind::Text,
+        default: "",
+        help: "Link that describeServer gives. Empty: none.",
+    },
+    Setting {
+        key: "terms_of_service_url",
+        kind: Kind::Text,
+        default: "",
+        help: "Link that describeServer gives. Empty: none.",
+    },
+    Setting {
+        key: "identity.directory",
+        kind: Kind::Text,
+        default: "embedded",
+        help: "Where did:plc identities are made and looked up: `embedded` is the node's own directory at /plc;\n\
+               otherwise the address of one, such as https://plc.directory.",
+    },
+    Setting {
+        key: "limits.blob_bytes",
+        kind: Kind::Bytes,
+        default: "5MB",
+        help: "Largest blob (picture, video) that may be uploaded.",
+    },
+    Setting {
+        key: "limits.import_bytes",
+        kind: Kind::Bytes,
+        default: "4GB",
+        help: "Largest repository that may be imported.",
+    },
+    Setting {
+        key: "limits.connections",
+        kind: Kind::Count,
+        default: "10000",
+        help: "Connections that may be open at one time; more wait to be accepted.",
+    },
+    Setting {
+        key: "limits.subscribers",
+        kind: Kind::Count,
+        default: "2000",
+        help: "Followers of the event stream at one time.",
+    },
+    Setting {
+        key: "limits.stop_seconds",
+        kind: Kind::Count,
+        default: "10",
+        help: "Seconds that a stop waits for requests in flight.",
+    },
+    Setting {
+        key: "rate_limits.enabled",
+        kind: Kind::Flag,
+        default: "true",
+        help: "Whether calls are counted by address and by account, and refused beyond the usual rates.\n\
+               Switch it off to measure, or behind a proxy that limits for you.",
+    },
+    Setting {
+        key: "rate_limits.trusted_ips",
+        kind: Kind::List,
+        default: "",
+        help: "Addresses that are not limited and whose x-forwarded-for is believed: your proxies.",
+    },
+    Setting {
+        key: "storage.cache_bytes",
+        kind: Kind::Bytes,
+        default: "16MB",
+        help: "Memory for blocks of the disk that were read lately.",
+    },
+    Setting {
+        key: "storage.write_buffer_bytes",
+        kind: Kind::Bytes,
+        default: "8MB",
+        help: "Memory for recent writes before they become tables on the disk.",
+    },
+    Setting {
+        key: "log.level",
+        kind: Kind::Text,
+        default: "warn",
+        help: "What is logged: error, warn, info, debug, trace, or a filter such as ues_atproto=debug,warn.\n\
+               UES_LOG and RUST_LOG are read too.",
+    },
+    Setting {
+        key: "log.format",
+        kind: Kind::Choice(&["plain", "json"]),
+        default: "plain",
+        help: "How log lines look on stderr.",
+    },
+];
+
+impl Setting {
+    /// The setting of that name.
+    pub fn find(key: &str) -> Option<&'static Self> {
+        SETTINGS.iter().find(|s| s.key == key)
+    }
+
+    /// The environment variable that sets it: `UES_RATE_LIMITS_ENABLED`.
+    pub fn env_name(&self) -> String {
+        format!("UES_{}", self.key.replace('.', "_").to_ascii_uppercase())
+    }
+
+    /// Reads a value written as text, as environment variables and flags have it.
+    ///
+    /// # Errors
+    /// A phrase saying what was expected, such as `true or false`.
+    pub fn parse(&self, text: &str) -> Result<Value, String> {
+        match self.kind {
+            Kind::Flag => match text {
+                "true" | "1" | "yes" | "on" => Ok(json!(true)),
+                "false" | "0" | "no" | "off" => Ok(json!(false)),
+                _ => Err("true or false".to_owned()),
+            },
+            Kind::Count => text
+                .trim()
+                .parse::<u32>()
+                .map(Value::from)
+                .map_err(|_| "a whole number".to_owned()),
+            Kind::List => Ok(text
+                .split(',')
+                .map(str::trim)
+                .filter(|part| !part.is_empty())
+                .map(Value::from)
+                .collect()),
+            _ => self.check(Value::from(text)),
+        }
+    }
+
+    /// Checks a value as it stood in a file and brings it into its usual form.
+    ///
+    /// # Errors
+    /// A phrase saying what was expected.
+    pub fn check(&self, value: Value) -> Result<Value, String> {
+        match (self.kind, value) {
+            (Kind::Text | Kind::Path, Value::String(s)) => Ok(Value::String(s)),
+            (Kind::Text, _) => Err("a text".to_owned()),
+            (Kind::Path, _) => Err("a path".to_owned()),
+            (Kind::Choice(words), Value::String(s)) if words.contains(&s.as_str()) => {
+                Ok(Value::String(s))
+            }
+            (Kind::Choice(words), _) => Err(words.join(" or ")),
+            (Kind::Address, Value::String(s)) if s.parse::<std::net::SocketAddr>().is_ok() => {
+                Ok(Value::String(s))
+            }
+            (Kind::Address, _) => {
+                Err("an IP address and a port, such as 127.0.0.1:2583".to_owned())
+            }
+            (Kind::Flag, Value::Bool(b)) => Ok(Value::Bool(b)),
+            (Kind::Flag, _) => Err("true or false".to_owned()),
+            (Kind::Bytes, Value::Number(n)) if n.is_u64() => Ok(Value::Number(n)),
+            (Kind::Bytes, Value::String(s)) => parse_bytes(&s).map(Value::from),
+            (Kind::Bytes, _) => parse_bytes("").map(Value::from),
+            (Kind::Count, Value::Number(n)) if n.as_u64().is_some_and(|n| n <= u32::MAX.into()) => {
+                Ok(Value::Number(n))
+            }
+            (Kind::Count, _) => Err("a whole number".to_owned()),
+            (Kind::List, Value::Array(items)) if items.iter().all(Value::is_string) => {
+                Ok(Value::Array(items))
+            }
+            (Kind::List, _) => Err("a list of texts".to_owned()),
+        }
+    }
+}
+
+/// Reads `512`, `512KB`, `16MB` or `2GB` (powers of 1024; `KiB` and the like mean the same).
+fn parse_bytes(text: &str) -> Result<u64, String> {
+    let text = text.trim();
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let factor: u64 = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kb" | "kib" => 1 << 10,
+        "m" | "mb" | "mib" => 1 << 20,
+        "g" | "gb" | "gib" => 1 << 30,
+        _ => 0,
+    };
+    number
+        .parse::<u64>()
+        .ok()
+        .and_then(|n| n.checked_mul(factor))
+        .filter(|_| factor != 0)
+        .ok_or_else(|| "a number of bytes, such as 1048576 or 16MB".to_owned())
+}
+
+/// The known name that is nearest to a misspelt one, if any is near.
+pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .map(|k| (strsim::jaro_winkler(name, k), k))
+        .filter(|(score, _)| *score > 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, k)| k)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_is_a_value_of_its_kind() {
+        for setting in SETTINGS {
+            setting
+                .parse(setting.default)
+                .unwrap_or_else(|e| panic!("{}: expected {e}", setting.key));
+        }
+    }
+
+    #[test]
+    fn environment_names_are_distinct() {
+        let mut names: Vec<_> = SETTINGS.iter().map(Setting::env_name).collect();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), SETTINGS.len());
+    }
+
+    #[test]
+    fn bytes_with_units() {
+        assert_eq!(parse_bytes("512"), Ok(512));
+        assert_eq!(parse_bytes("16 MB"), Ok(16 << 20));
+        assert_eq!(parse_bytes("2GiB"), Ok(2 << 30));
+        for bad in ["", "MB", "-1", "1.5MB", "5 apples", "99999999999GB"] {
+            assert!(parse_bytes(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_misspelt_name_has_a_neighbour() {
+        let known = || SETTINGS.iter().map(|s| s.key);
+        assert_eq!(
+            nearest("rate_limits.enabeld", known()),
+            Some("rate_limits.enabled")
+        );
+        assert_eq!(nearest("lisen", known()), Some("listen"));
+        assert_eq!(nearest("zzz", known()), None);
+    }
+}

@@ -1,0 +1,124 @@
+//! The configuration as the program uses it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+/// Everything that can be configured, checked.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Folder that holds everything the node keeps.
+    pub data: PathBuf,
+    /// Address that the node listens on.
+    pub listen: SocketAddr,
+    /// Address under which others reach the node; empty for a local one.
+    pub public_url: String,
+    /// Domains under which accounts may choose a handle, each with its leading dot.
+    pub handle_domains: Vec<String>,
+    /// Whether a new account needs an invite code.
+    pub invite_required: bool,
+    /// Whether repositories may be imported.
+    pub accept_imports: bool,
+    /// The operator's address; empty for none.
+    pub contact_email: String,
+    /// Link for describeServer; empty for none.
+    pub privacy_policy_url: String,
+    /// Link for describeServer; empty for none.
+    pub terms_of_service_url: String,
+    /// Identities.
+    pub identity: Identity,
+    /// Sizes.
+    pub limits: Limits,
+    /// Rates.
+    pub rate_limits: RateLimits,
+    /// Memory of the store.
+    pub storage: Storage,
+    /// Logging.
+    pub log: Log,
+}
+
+/// The `identity` section.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Identity {
+    /// Where did:plc identities are made and looked up.
+    pub directory: Directory,
+}
+
+/// A directory of did:plc identities.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(from = "String")]
+pub enum Directory {
+    /// The node's own, at `/plc`.
+    Embedded,
+    /// Another, by its address.
+    Url(String),
+}
+
+impl From<String> for Directory {
+    fn from(text: String) -> Self {
+        if text == "embedded" {
+            Self::Embedded
+        } else {
+            Self::Url(text)
+        }
+    }
+}
+
+/// The `limits` section.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Largest blob, in bytes.
+    pub blob_bytes: u64,
+    /// Largest imported repository, in bytes.
+    pub import_bytes: u64,
+    /// Connections at one time.
+    pub connections: u32,
+    /// Followers of the event stream at one time.
+    pub subscribers: u32,
+    /// Seconds that a stop waits.
+    pub stop_seconds: u32,
+}
+
+/// The `rate_limits` section.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RateLimits {
+    /// Whether rates are limited at all.
+    pub enabled: bool,
+    /// Addresses that are not limited and whose `x-forwarded-for` is believed.
+    pub trusted_ips: Vec<String>,
+}
+
+/// The `storage` section.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Storage {
+    /// Memory for blocks of the disk, in bytes.
+    pub cache_bytes: u64,
+    /// Memory for recent writes, in bytes.
+    pub write_buffer_bytes: u64,
+}
+
+/// The `log` section.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    /// A `tracing` filter.
+    pub level: String,
+    /// How lines look.
+    pub format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Plain,
+    /// One JSON object a line.
+    Json,
+}

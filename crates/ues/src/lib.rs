@@ -1,0 +1,38 @@
+//! The `ues` program: command line, configuration, and the putting together of a node.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`cli`] | the command line, with help that teaches |
+//! | [`config`] | one file, environment and flags over defaults |
+//! | [`node`] | a whole node: store, server, the operator's own routes |
+//! | [`client`] | one way to talk to a node, whether it runs or not |
+//! | [`commands`] | one file a command |
+//! | [`output`] | results, progress, colours |
+//! | [`failure`] | errors for people, exit codes |
+
+pub mod cli;
+pub mod commands;
+pub mod config;
+pub mod failure;
+pub mod logging;
+pub mod output;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Parses the command line and runs it.
+pub fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    let output = output::Output {
+        json: cli.global.json,
+        quiet: cli.global.quiet,
+    };
+    match commands::run(cli, output) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            output.failure(&failure);
+            failure.exit.into()
+        }
+    }
+}
