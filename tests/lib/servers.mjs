@@ -77,7 +77,9 @@ export async function startPds({ env = {} } = {}) {
   const dir = await scratch('pds')
   const port = await freePort()
   const url = `http://127.0.0.1:${port}`
-  const program = new Program('pds', process.execPath, [path.join(peers, 'pds.mjs'), String(port), dir, plc.url], {
+  // By name: the official server's guarded fetch refuses addresses that are an IP.
+  const directory = `http://localhost:${plc.port}`
+  const program = new Program('pds', process.execPath, [path.join(peers, 'pds.mjs'), String(port), dir, directory], {
     NODE_OPTIONS: '',
     ...env,
   })
