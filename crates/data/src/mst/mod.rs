@@ -1,1 +1,29 @@
 //! The Merkle Search Tree: an ordered, content-addressed map from record paths to CIDs.
+//!
+//! AT Protocol repositories are such trees. A key's layer is the number of leading zero bit pairs of its SHA-256, so
+//! that the same entries make the same tree, whatever order they came in, and about every fourth key lies one layer
+//! higher. A node holds the keys of one layer between two keys of higher ones, and links to the nodes below. See
+//! <https://atproto.com/specs/repository>.
+//!
+//! A node in memory is its own canonical block: searches compare front-coded keys in place, changes splice bytes, and
+//! what a flush hands over are the very bytes that the tree goes on working with. Blocks from outside are checked once,
+//! when they are loaded, for all that the format and their place in the tree demand.
+
+mod block;
+mod delete;
+mod digest;
+mod edit;
+mod error;
+mod key;
+mod ledger;
+mod node;
+mod put;
+mod seal;
+mod shape;
+mod tree;
+mod verify;
+
+pub use error::{MstError, NodeFault};
+pub use key::{MAX_KEY_BYTES, common_prefix_len, is_valid_key, key_height};
+pub use tree::{Flush, Tree};
+pub use verify::MAX_NODE_BYTES;
