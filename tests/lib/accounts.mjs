@@ -12,9 +12,9 @@ export const PASSWORD = 'correct horse battery'
 export const newHandle = (prefix = 'user') => `${prefix}${process.pid % 10000}x${counter++}.test`
 
 /** A fresh account and its logged-in official client. */
-export async function newAccount(server, { handle = newHandle(), password = PASSWORD } = {}) {
+export async function newAccount(server, { handle = newHandle(), email, password = PASSWORD } = {}) {
   const agent = new AtpAgent({ service: server.url })
-  await agent.createAccount({ handle, email: `${handle.split('.')[0]}@example.com`, password })
+  await agent.createAccount({ handle, email: email ?? `${handle.split('.')[0]}@example.com`, password })
   return {
     agent,
     handle,
