@@ -13,10 +13,10 @@ const peers = path.join(root, 'tests', 'peers')
 /** Which server the suites run against. */
 export const TARGET = process.env.TARGET ?? 'ues'
 
-/** Path of the release binary; UES_BIN points elsewhere. */
+/** Path of the release binary; TEST_BINARY points elsewhere. */
 export function uesBinary() {
   const target = process.env.CARGO_TARGET_DIR ?? path.join(root, 'target')
-  const bin = process.env.UES_BIN ?? path.join(target, 'release', 'ues')
+  const bin = process.env.TEST_BINARY ?? path.join(target, 'release', 'ues')
   if (!existsSync(bin)) throw new Error(`${bin} is missing: run \`cargo build --release -p ues\` first`)
   return bin
 }
