@@ -20,9 +20,6 @@ pub enum MstError {
         #[source]
         fault: NodeFault,
     },
-    /// A block's bytes do not have the hash that its CID names.
-    #[error("the bytes given for node {0} do not have its hash")]
-    HashMismatch(Cid),
     /// A CID that was to name a node is not a version 1 CID of DAG-CBOR and SHA-256.
     #[error("{0} cannot name a node: expected a version 1 CID with DAG-CBOR and SHA-256")]
     NotANode(Cid),
