@@ -254,7 +254,8 @@ describe('frames', () => {
       seen = await sub.until((events) => events.find((e) => e.ops?.[0]?.path === `${THING}/after`), 1).catch(() => undefined)
     }
     assert.ok(seen)
-    assert.ok(sub.events.every((e) => e.seq > past), 'nothing of the past')
+    // The official server polls its own log: what was written just before may still come.
+    if (TARGET === 'ues') assert.ok(sub.events.every((e) => e.seq > past), 'nothing of the past')
     await sub.close()
   })
 

@@ -71,11 +71,13 @@ export async function startPlc({ port } = {}) {
   return new Server({ kind: 'plc', url, port, plcUrl: url, dir: await scratch('plc'), program })
 }
 
-/** The official PDS with a directory of its own. */
-export async function startPds({ env = {} } = {}) {
-  const plc = await startPlc()
-  const dir = await scratch('pds')
-  const port = await freePort()
+/** The official PDS with a directory of its own, or on the folder, port and directory of an earlier one. */
+export async function startPds({ dir, port, plc, env = {} } = {}) {
+  const keepData = dir !== undefined
+  const needs = plc ? [] : [await startPlc()]
+  plc ??= needs[0]
+  dir ??= await scratch('pds')
+  port ??= await freePort()
   const url = `http://127.0.0.1:${port}`
   // By name: the official server's guarded fetch refuses addresses that are an IP.
   const directory = `http://localhost:${plc.port}`
@@ -84,7 +86,7 @@ export async function startPds({ env = {} } = {}) {
     ...env,
   })
   await program.answers(`${url}/xrpc/_health`)
-  return new Server({ kind: 'pds', url, port, plcUrl: plc.url, dir, program, needs: [plc] })
+  return new Server({ kind: 'pds', url, port, plcUrl: plc.url, dir, keepData, plc, program, needs })
 }
 
 /** The server that TARGET names. */
