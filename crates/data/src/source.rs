@@ -1,4 +1,4 @@
-//! Where blocks come from.
+//! Where blocks come from and where they go.
 
 use std::collections::{BTreeMap, HashMap};
 use std::error::Error;
@@ -82,7 +82,7 @@ impl BlockSource for NoBlocks {
     }
 }
 
-/// A closure as a source.
+/// A closure as a source or as a sink.
 #[derive(Debug, Clone, Copy)]
 pub struct FromFn<F>(pub F);
 
@@ -105,6 +105,52 @@ impl<A: BlockSource, B: BlockSource> BlockSource for Layered<A, B> {
             Some(bytes) => Ok(Some(bytes)),
             None => self.1.block(cid),
         }
+    }
+}
+
+/// A block could not be kept.
+#[derive(Debug, thiserror::Error)]
+#[error("block {cid} could not be kept: {reason}")]
+pub struct BlockSinkError {
+    /// The block.
+    pub cid: Cid,
+    /// What the medium said.
+    #[source]
+    pub reason: Box<dyn Error + Send + Sync>,
+}
+
+/// Anything that takes blocks, such as a map or a batch of a store.
+pub trait BlockSink {
+    /// Keeps a block; keeping one twice does no harm.
+    fn put(&mut self, cid: &Cid, bytes: Bytes) -> Result<(), BlockSinkError>;
+}
+
+impl<T: BlockSink + ?Sized> BlockSink for &mut T {
+    fn put(&mut self, cid: &Cid, bytes: Bytes) -> Result<(), BlockSinkError> {
+        (**self).put(cid, bytes)
+    }
+}
+
+impl<S: BuildHasher> BlockSink for HashMap<Cid, Bytes, S> {
+    fn put(&mut self, cid: &Cid, bytes: Bytes) -> Result<(), BlockSinkError> {
+        self.insert(*cid, bytes);
+        Ok(())
+    }
+}
+
+impl BlockSink for BTreeMap<Cid, Bytes> {
+    fn put(&mut self, cid: &Cid, bytes: Bytes) -> Result<(), BlockSinkError> {
+        self.insert(*cid, bytes);
+        Ok(())
+    }
+}
+
+impl<F> BlockSink for FromFn<F>
+where
+    F: FnMut(&Cid, Bytes) -> Result<(), BlockSinkError>,
+{
+    fn put(&mut self, cid: &Cid, bytes: Bytes) -> Result<(), BlockSinkError> {
+        (self.0)(cid, bytes)
     }
 }
 

@@ -48,6 +48,9 @@ pub fn cid_from_prefix(input: &[u8]) -> Result<(Cid, usize), CidBytesError> {
         let cid = Cid::new_v0(hash).map_err(|_| CidBytesError::Version(0))?;
         return Ok((cid, 34));
     }
+    if input == [0x12] {
+        return Err(CidBytesError::Truncated);
+    }
     let mut at = 0;
     let version = number(input, &mut at)?;
     if version != u64::from(Version::V1) {

@@ -1,0 +1,72 @@
+//! Building directories.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use super::message::{Message, Type};
+use super::{ImportError, ImportOptions, Imported};
+use crate::dag_pb::{self, Link, Node};
+use crate::source::BlockSink;
+
+/// Names and CIDs of more than this many bytes are divided by IPFS.
+const MAX_ESTIMATE: usize = 256 << 10;
+
+/// Collects the entries of a directory.
+#[derive(Debug)]
+pub struct DirectoryBuilder {
+    options: ImportOptions,
+    entries: BTreeMap<String, Imported>,
+    estimate: usize,
+}
+
+impl DirectoryBuilder {
+    /// An empty directory.
+    #[must_use]
+    pub const fn new(options: ImportOptions) -> Self {
+        Self {
+            options,
+            entries: BTreeMap::new(),
+            estimate: 0,
+        }
+    }
+
+    /// Adds an entry.
+    pub fn add(&mut self, name: &str, entry: Imported) -> Result<(), ImportError> {
+        if name.is_empty() || name.contains(['/', '\0']) || name == "." || name == ".." {
+            return Err(ImportError::Name(name.chars().take(64).collect()));
+        }
+        self.estimate += name.len() + entry.cid.encoded_len();
+        if self.estimate > MAX_ESTIMATE {
+            return Err(ImportError::DirectoryTooLarge(self.estimate));
+        }
+        if self.entries.insert(name.to_owned(), entry).is_some() {
+            return Err(ImportError::Duplicate(name.to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Makes the block of the directory.
+    pub fn finish(self, sink: &mut impl BlockSink) -> Result<Imported, ImportError> {
+        let message = Message {
+            kind: Type::Directory,
+            data: None,
+            file_size: None,
+            block_sizes: Vec::new(),
+        };
+        let below: u64 = self.entries.values().map(|e| e.total_size).sum();
+        let links = self.entries.into_iter().map(|(name, entry)| Link {
+            cid: entry.cid,
+            name: Some(name),
+            size: Some(entry.total_size),
+        });
+        let node = Node {
+            links: links.collect(),
+            data: Some(Bytes::from(message.encode())),
+        };
+        let bytes = dag_pb::encode(&node);
+        let total_size = below + bytes.len() as u64;
+        let cid = self.options.put_node(bytes, sink)?;
+        Ok(Imported { cid, total_size })
+    }
+}

@@ -1,0 +1,34 @@
+//! UnixFS: files and directories as IPFS stores them.
+//!
+//! [`FileBuilder`], [`DirectoryBuilder`] and [`import_path`] make the very blocks and CIDs that `ipfs add` makes, with
+//! its old defaults ([`ImportOptions::cid_v0`]) or with `--cid-version=1` ([`ImportOptions::cid_v1`]). [`open`] finds
+//! what a path names, [`FileReader`] streams the bytes of a file, [`list`] lists a directory. See the
+//! [specification](https://specs.ipfs.tech/unixfs/).
+//!
+//! Directories so large that IPFS divides them (HAMT) are neither made nor read; both say so.
+
+mod directory;
+mod entry;
+mod error;
+mod export;
+mod file;
+mod import;
+mod message;
+mod options;
+
+pub use directory::DirectoryBuilder;
+pub use entry::{DirEntry, Entry, list, open};
+pub use error::{ExportError, ImportError};
+pub use export::FileReader;
+pub use file::FileBuilder;
+pub use import::{MAX_NESTING, import_path, import_reader, symlink};
+pub use options::{CidVersion, ImportOptions};
+
+/// What an import made: a CID and the size of everything below it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Imported {
+    /// The root of what was imported.
+    pub cid: cid::Cid,
+    /// The bytes of all blocks below and including the root, as links state it (`Tsize`).
+    pub total_size: u64,
+}
