@@ -49,19 +49,20 @@ pub enum CommitError {
         /// Its revision.
         rev: Tid,
     },
-    /// The key could not sign.
-    #[error("cannot sign: {0}")]
-    Sign(String),
 }
 
 impl Commit {
     /// Makes and signs the commit of `data` at `rev`.
-    pub fn sign(did: &Did, data: Cid, rev: &Tid, key: &SigningKey) -> Result<Self, CommitError> {
-        let mut commit = Self { did: did.clone(), data, rev: rev.clone(), prev: None, sig: Vec::new() };
-        commit.sig = key
-            .sign(&commit.unsigned_bytes())
-            .map_err(|e| CommitError::Sign(e.to_string()))?;
-        Ok(commit)
+    pub fn sign(did: &Did, data: Cid, rev: &Tid, key: &SigningKey) -> Self {
+        let mut commit = Self {
+            did: did.clone(),
+            data,
+            rev: rev.clone(),
+            prev: None,
+            sig: Vec::new(),
+        };
+        commit.sig = key.sign(&commit.unsigned_bytes()).to_vec();
+        commit
     }
 
     /// The bytes that the signature covers.
@@ -95,7 +96,7 @@ impl Commit {
         }
         w.text("version");
         w.uint(COMMIT_VERSION);
-        w.into_vec()
+        w.into_bytes()
     }
 
     /// Reads a commit block.
@@ -108,8 +109,8 @@ impl Commit {
         if bytes.len() > MAX_COMMIT_BYTES {
             return Err(bad("larger than 4096 bytes"));
         }
-        let ipld = ues_data::dag_cbor::decode(bytes)
-            .map_err(|e| CommitError::Malformed(e.to_string()))?;
+        let ipld =
+            ues_data::dag_cbor::decode(bytes).map_err(|e| CommitError::Malformed(e.to_string()))?;
         let ues_data::Ipld::Map(mut map) = ipld else {
             return Err(bad("not a map"));
         };
@@ -152,6 +153,9 @@ impl Commit {
     /// Checks the signature against the account's key.
     pub fn verify(&self, key: &VerifyingKey) -> Result<(), CommitError> {
         key.verify(&self.unsigned_bytes(), &self.sig)
-            .map_err(|_| CommitError::BadSignature { did: self.did.clone(), rev: self.rev.clone() })
+            .map_err(|_| CommitError::BadSignature {
+                did: self.did.clone(),
+                rev: self.rev.clone(),
+            })
     }
 }

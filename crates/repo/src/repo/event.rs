@@ -5,7 +5,7 @@
 //! number, so that a frame is made by copying: no decoding, no sorting, however old the cursor.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use ues_data::dag_cbor::Writer;
+use ues_data::dag_cbor::{Reader, Writer};
 use ues_data::{Cid, Ipld};
 
 use crate::syntax::{Did, Handle, Tid};
@@ -196,14 +196,14 @@ impl LogEvent {
             Self::Commit(c) => {
                 w.map(12);
                 w.text("ops");
-                w.array(c.ops.len());
+                w.array(c.ops.len() as u64);
                 for op in &c.ops {
                     write_op(&mut w, op);
                 }
                 w.text("rev");
                 w.text(c.rev.as_str());
                 w.text("seq");
-                cut = w.len();
+                cut = w.as_bytes().len();
                 w.text("repo");
                 w.text(c.repo.as_str());
                 w.text("time");
@@ -229,14 +229,19 @@ impl LogEvent {
                     None => w.null(),
                 }
             }
-            Self::Sync { did, rev, blocks, time } => {
+            Self::Sync {
+                did,
+                rev,
+                blocks,
+                time,
+            } => {
                 w.map(5);
                 w.text("did");
                 w.text(did.as_str());
                 w.text("rev");
                 w.text(rev.as_str());
                 w.text("seq");
-                cut = w.len();
+                cut = w.as_bytes().len();
                 w.text("time");
                 w.text(time);
                 w.text("blocks");
@@ -247,7 +252,7 @@ impl LogEvent {
                 w.text("did");
                 w.text(did.as_str());
                 w.text("seq");
-                cut = w.len();
+                cut = w.as_bytes().len();
                 w.text("time");
                 w.text(time);
                 if let Some(handle) = handle {
@@ -260,7 +265,7 @@ impl LogEvent {
                 w.text("did");
                 w.text(did.as_str());
                 w.text("seq");
-                cut = w.len();
+                cut = w.as_bytes().len();
                 w.text("time");
                 w.text(time);
                 w.text("active");
@@ -271,7 +276,7 @@ impl LogEvent {
                 }
             }
         }
-        let body = w.into_vec();
+        let body = w.into_bytes();
         let mut out = BytesMut::with_capacity(PREFIX_BYTES + body.len());
         out.put_u8(ENTRY_VERSION);
         out.put_u8(kind.code());
@@ -284,13 +289,10 @@ impl LogEvent {
     pub fn decode(payload: &Bytes) -> Result<Self, EventError> {
         let (kind, _, _) = split(payload)?;
         let frame = frame(0, payload)?;
-        let (_, body) = ues_data::dag_cbor::decode_first(&frame)
-            .map_err(|e| EventError(e.to_string()))
-            .and_then(|(_, used)| {
-                frame.split_at_checked(used).ok_or_else(|| EventError("cut short".into()))
-            })?;
-        let Ipld::Map(mut map) =
-            ues_data::dag_cbor::decode(body).map_err(|e| EventError(e.to_string()))?
+        let damaged = |e: ues_data::dag_cbor::DecodeError| EventError(e.to_string());
+        let mut header = Reader::new(&frame);
+        header.skip().map_err(damaged)?;
+        let Ipld::Map(mut map) = ues_data::dag_cbor::decode(header.remaining()).map_err(damaged)?
         else {
             return Err(EventError("body is not a map".into()));
         };
@@ -352,11 +354,12 @@ pub fn kind_of(payload: &[u8]) -> Result<EventKind, EventError> {
 /// The firehose frame of an entry under its sequence number.
 pub fn frame(seq: u64, payload: &[u8]) -> Result<Bytes, EventError> {
     let (_, cut, body) = split(payload)?;
-    let (head, tail) =
-        body.split_at_checked(cut).ok_or_else(|| EventError("cut past the end".into()))?;
+    let (head, tail) = body
+        .split_at_checked(cut)
+        .ok_or_else(|| EventError("cut past the end".into()))?;
     let mut number = Writer::with_capacity(9);
     number.uint(seq);
-    let number = number.into_vec();
+    let number = number.into_bytes();
     let mut out = BytesMut::with_capacity(body.len() + number.len());
     out.put_slice(head);
     out.put_slice(&number);
@@ -372,7 +375,9 @@ fn split(payload: &[u8]) -> Result<(EventKind, usize, &[u8]), EventError> {
         return Err(EventError("no prefix".into()));
     };
     if *version != ENTRY_VERSION {
-        return Err(EventError(format!("version {version}, expected {ENTRY_VERSION}")));
+        return Err(EventError(format!(
+            "version {version}, expected {ENTRY_VERSION}"
+        )));
     }
     let kind =
         EventKind::from_code(*kind).ok_or_else(|| EventError(format!("unknown kind {kind}")))?;
@@ -444,9 +449,9 @@ fn did(map: &mut Fields, key: &str) -> Result<Did, EventError> {
 
 fn tid(map: &mut Fields, key: &str) -> Result<Option<Tid>, EventError> {
     match map.remove(key) {
-        Some(Ipld::String(s)) => {
-            Tid::parse(&s).map(Some).map_err(|e| EventError(e.to_string()))
-        }
+        Some(Ipld::String(s)) => Tid::parse(&s)
+            .map(Some)
+            .map_err(|e| EventError(e.to_string())),
         Some(Ipld::Null) | None => Ok(None),
         Some(_) => Err(EventError(format!("no revision in {key:?}"))),
     }

@@ -29,11 +29,11 @@ impl Keyspaces {
     /// Opens (makes) the keyspaces in a store.
     pub fn open(store: &Store) -> Result<Self, StorageError> {
         Ok(Self {
-            heads: store.keyspace("repo.heads")?,
-            owners: store.keyspace("repo.owners")?,
-            records: store.keyspace("repo.records")?,
-            blobs: store.keyspace("repo.blobs")?,
-            blob_refs: store.keyspace("repo.blob_refs")?,
+            heads: store.keyspace("repo_heads")?,
+            owners: store.keyspace("repo_owners")?,
+            records: store.keyspace("repo_records")?,
+            blobs: store.keyspace("repo_blobs")?,
+            blob_refs: store.keyspace("repo_blob_refs")?,
         })
     }
 }
@@ -67,9 +67,14 @@ impl Status {
 
     /// The status of a protocol name.
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Deactivated, Self::Takendown, Self::Suspended, Self::Deleted]
-            .into_iter()
-            .find(|s| s.name() == Some(name))
+        [
+            Self::Deactivated,
+            Self::Takendown,
+            Self::Suspended,
+            Self::Deleted,
+        ]
+        .into_iter()
+        .find(|s| s.name() == Some(name))
     }
 
     /// Whether the repository is served.
@@ -121,7 +126,7 @@ impl Head {
         out.push(HEAD_VERSION);
         out.push(self.status.code());
         out.extend_from_slice(&self.owner.to_be_bytes());
-        out.extend_from_slice(&self.rev.to_u64().to_be_bytes());
+        out.extend_from_slice(&self.rev.number().to_be_bytes());
         out.extend_from_slice(self.commit.hash().digest());
         out.extend_from_slice(self.data.hash().digest());
         out
@@ -130,13 +135,15 @@ impl Head {
     /// Reads the stored bytes; `None` if they are not a head.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let (prefix, rest) = bytes.split_at_checked(2)?;
-        let [HEAD_VERSION, status] = *prefix else { return None };
+        let [HEAD_VERSION, status] = *prefix else {
+            return None;
+        };
         let (owner, rest) = rest.split_at_checked(8)?;
         let (rev, rest) = rest.split_at_checked(8)?;
         let (commit, data) = rest.split_at_checked(32)?;
         Some(Self {
             owner: u64::from_be_bytes(owner.try_into().ok()?),
-            rev: Tid::from_u64(u64::from_be_bytes(rev.try_into().ok()?)),
+            rev: Tid::from_number(u64::from_be_bytes(rev.try_into().ok()?)),
             commit: cid_from_digest(commit)?,
             data: cid_from_digest(data)?,
             status: Status::from_code(status)?,
@@ -148,7 +155,10 @@ impl Head {
 /// records have.
 pub fn cid_from_digest(digest: &[u8]) -> Option<Cid> {
     let digest: [u8; 32] = digest.try_into().ok()?;
-    Some(ues_data::dag_cbor_cid_from_digest(digest))
+    Some(Cid::new_v1(
+        ues_data::content_id::DAG_CBOR,
+        ues_storage::Multihash::wrap(ues_data::content_id::SHA2_256, &digest).ok()?,
+    ))
 }
 
 /// Key of a record row.
@@ -163,7 +173,7 @@ pub fn record_key(owner: u64, path: &str) -> Vec<u8> {
 pub fn record_value(cid: &Cid, rev: &Tid) -> Vec<u8> {
     let mut value = Vec::with_capacity(40);
     value.extend_from_slice(cid.hash().digest());
-    value.extend_from_slice(&rev.to_u64().to_be_bytes());
+    value.extend_from_slice(&rev.number().to_be_bytes());
     value
 }
 
@@ -172,7 +182,7 @@ pub fn read_record_value(value: &[u8]) -> Option<(Cid, Tid)> {
     let (digest, rev) = value.split_at_checked(32)?;
     Some((
         cid_from_digest(digest)?,
-        Tid::from_u64(u64::from_be_bytes(rev.try_into().ok()?)),
+        Tid::from_number(u64::from_be_bytes(rev.try_into().ok()?)),
     ))
 }
 
@@ -188,7 +198,10 @@ pub fn record_ref(owner: u64, path: &str) -> BlockRef {
     let mut slot = [0; 8];
     slot.copy_from_slice(&hash.as_bytes()[..8]);
     // Slot 0 is the tree's.
-    BlockRef { owner, slot: u64::from_be_bytes(slot) | 1 }
+    BlockRef {
+        owner,
+        slot: u64::from_be_bytes(slot) | 1,
+    }
 }
 
 /// Key of a DID in the heads.

@@ -1,1 +1,22 @@
-//! Signed repositories: commits, writes, reads, and the event log.
+//! Repositories: signed trees of records, written through one lane each, read from snapshots.
+
+pub mod blobs;
+mod check;
+pub mod commit;
+mod delete;
+mod draft_commit;
+pub mod event;
+mod export;
+mod import;
+mod lane;
+pub mod layout;
+mod read;
+mod repositories;
+pub mod verify;
+pub mod write;
+
+pub use check::RepoCheck;
+pub use export::Export;
+pub use import::{Imported, MAX_IMPORT_BYTES, blobs_in};
+pub use read::{MAX_PAGE, Order, RepoView, StoredRecord};
+pub use repositories::{KeySource, KeySourceError, RepoError, Repositories};

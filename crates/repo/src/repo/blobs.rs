@@ -1,0 +1,378 @@
+//! Which blobs a repository has, and which records refer to them.
+//!
+//! A blob is stored once per repository under its multihash. It is temporary until a record refers
+//! to it, and goes with the last record that does.
+
+use ues_data::Cid;
+use ues_storage::{Batch, StorageError};
+
+use crate::syntax::{Did, Tid};
+
+use super::lane::Surroundings;
+use super::layout::Keyspaces;
+use super::read::damaged;
+use super::write::WriteError;
+use super::{RepoError, Repositories};
+
+/// Marks rows by path in the references.
+const BY_PATH: u8 = 1;
+/// Marks rows by blob in the references.
+const BY_BLOB: u8 = 2;
+const META_VERSION: u8 = 1;
+/// Length of a blob's multihash in keys: SHA-256 with its two bytes of prefix.
+const HASH_BYTES: usize = 34;
+
+/// What is known of a blob.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlobMeta {
+    /// Its CID: raw, SHA-256.
+    pub cid: Cid,
+    /// Bytes.
+    pub size: u64,
+    /// Media type.
+    pub mime: String,
+    /// When it was uploaded, milliseconds since 1970.
+    pub uploaded_ms: u64,
+}
+
+impl BlobMeta {
+    fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(17 + self.mime.len());
+        out.push(META_VERSION);
+        out.extend_from_slice(&self.size.to_be_bytes());
+        out.extend_from_slice(&self.uploaded_ms.to_be_bytes());
+        out.extend_from_slice(self.mime.as_bytes());
+        out
+    }
+
+    fn decode(cid: Cid, bytes: &[u8]) -> Option<Self> {
+        let (&[version], rest) = bytes.split_first_chunk::<1>()?;
+        let (size, rest) = rest.split_first_chunk::<8>()?;
+        let (uploaded, mime) = rest.split_first_chunk::<8>()?;
+        (version == META_VERSION).then_some(())?;
+        Some(Self {
+            cid,
+            size: u64::from_be_bytes(*size),
+            uploaded_ms: u64::from_be_bytes(*uploaded),
+            mime: std::str::from_utf8(mime).ok()?.to_owned(),
+        })
+    }
+}
+
+/// The name under which a repository's blob lies among the store's large objects.
+pub fn object_name(owner: u64, cid: &Cid) -> Vec<u8> {
+    meta_key(owner, cid)
+}
+
+fn meta_key(owner: u64, cid: &Cid) -> Vec<u8> {
+    let mut key = owner.to_be_bytes().to_vec();
+    key.extend_from_slice(&cid.hash().to_bytes());
+    key
+}
+
+fn cid_of_hash(hash: &[u8]) -> Option<Cid> {
+    let hash = ues_data::Multihash::from_bytes(hash).ok()?;
+    Some(Cid::new_v1(ues_data::content_id::RAW, hash))
+}
+
+fn by_path(owner: u64, path: &str) -> Vec<u8> {
+    let mut key = Vec::with_capacity(10 + path.len() + HASH_BYTES);
+    key.extend_from_slice(&owner.to_be_bytes());
+    key.push(BY_PATH);
+    key.extend_from_slice(path.as_bytes());
+    key.push(0);
+    key
+}
+
+fn by_blob(owner: u64, hash: &[u8]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(9 + HASH_BYTES + 64);
+    key.extend_from_slice(&owner.to_be_bytes());
+    key.push(BY_BLOB);
+    key.extend_from_slice(hash);
+    key
+}
+
+/// Whether any record of a repository refers to a blob.
+pub(super) fn any(ks: &Keyspaces, owner: u64) -> Result<bool, StorageError> {
+    ks.blob_refs
+        .prefix(owner.to_be_bytes())
+        .next()
+        .transpose()
+        .map(|row| row.is_some())
+}
+
+/// Refuses references to blobs that were never uploaded.
+pub(super) fn require(around: &Surroundings, owner: u64, blobs: &[Cid]) -> Result<(), WriteError> {
+    for cid in blobs {
+        let known = around.ks.blobs.contains(meta_key(owner, cid));
+        if !known.map_err(|e| WriteError::Storage(e.to_string()))? {
+            return Err(WriteError::BlobNotFound(*cid));
+        }
+    }
+    Ok(())
+}
+
+/// The reference changes of one commit: what records gain and lose.
+#[derive(Default)]
+pub(super) struct RefChanges {
+    gained: Vec<(String, Vec<u8>)>,
+    lost: Vec<(String, Vec<u8>)>,
+}
+
+impl RefChanges {
+    /// The record at `path` refers to these blobs now.
+    pub fn refer(&mut self, path: &str, blobs: &[Cid]) {
+        self.gained.extend(
+            blobs
+                .iter()
+                .map(|cid| (path.to_owned(), cid.hash().to_bytes())),
+        );
+    }
+
+    /// The record at `path` is replaced or gone: what it referred to, it refers to no more.
+    pub fn release(
+        &mut self,
+        around: &Surroundings,
+        owner: u64,
+        path: &str,
+    ) -> Result<(), WriteError> {
+        let prefix = by_path(owner, path);
+        for row in around.ks.blob_refs.prefix(&prefix) {
+            let (key, _) = row.map_err(|e| WriteError::Storage(e.to_string()))?;
+            if let Some(hash) = key.get(prefix.len()..) {
+                self.lost.push((path.to_owned(), hash.to_vec()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.gained.is_empty() && self.lost.is_empty()
+    }
+
+    /// Puts the rows into the batch and removes blobs that nobody refers to any more.
+    pub fn write(
+        self,
+        around: &Surroundings,
+        owner: u64,
+        rev: &Tid,
+        batch: &mut Batch,
+    ) -> Result<(), WriteError> {
+        let storage = |e: StorageError| WriteError::Storage(e.to_string());
+        for (path, hash) in &self.lost {
+            let mut key = by_path(owner, path);
+            key.extend_from_slice(hash);
+            batch.delete(&around.ks.blob_refs, key);
+            let mut key = by_blob(owner, hash);
+            key.extend_from_slice(path.as_bytes());
+            batch.delete(&around.ks.blob_refs, key);
+        }
+        for (path, hash) in &self.gained {
+            let mut key = by_path(owner, path);
+            key.extend_from_slice(hash);
+            batch.put(&around.ks.blob_refs, key, []);
+            let mut key = by_blob(owner, hash);
+            key.extend_from_slice(path.as_bytes());
+            batch.put(&around.ks.blob_refs, key, rev.number().to_be_bytes());
+        }
+        for (_, hash) in &self.lost {
+            if self.gained.iter().any(|(_, gained)| gained == hash) {
+                continue;
+            }
+            let prefix = by_blob(owner, hash);
+            let mut kept = false;
+            for row in around.ks.blob_refs.prefix(&prefix) {
+                let (key, _) = row.map_err(storage)?;
+                let path = key.get(prefix.len()..).unwrap_or_default();
+                if !self
+                    .lost
+                    .iter()
+                    .any(|(p, h)| h == hash && p.as_bytes() == path)
+                {
+                    kept = true;
+                    break;
+                }
+            }
+            if !kept && let Some(cid) = cid_of_hash(hash) {
+                remove(around, owner, &cid, batch).map_err(storage)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn remove(
+    around: &Surroundings,
+    owner: u64,
+    cid: &Cid,
+    batch: &mut Batch,
+) -> Result<(), StorageError> {
+    batch.delete(&around.ks.blobs, meta_key(owner, cid));
+    Ok(()) // OBJECTS
+}
+
+/// Removes all blobs of a repository and all references to them.
+pub(super) fn delete_all(
+    around: &Surroundings,
+    owner: u64,
+    batch: &mut Batch,
+) -> Result<(), StorageError> {
+    for row in around.ks.blob_refs.prefix(owner.to_be_bytes()) {
+        batch.delete(&around.ks.blob_refs, row?.0);
+    }
+    for row in around.ks.blobs.prefix(owner.to_be_bytes()) {
+        let (key, _) = row?;
+        if let Some(cid) = key.get(8..).and_then(cid_of_hash) {
+            remove(around, owner, &cid, batch)?;
+        }
+    }
+    Ok(())
+}
+
+impl Repositories {
+    /// Enters an uploaded blob whose bytes were stored as the large object [`object_name`].
+    pub async fn enter_blob(&self, owner: u64, meta: &BlobMeta) -> Result<(), WriteError> {
+        let mut batch = self.store().batch();
+        batch.put(
+            &self.around().ks.blobs,
+            meta_key(owner, &meta.cid),
+            meta.encode(),
+        );
+        self.store()
+            .commit(batch)
+            .await
+            .map_err(|e| WriteError::Storage(e.to_string()))?;
+        Ok(())
+    }
+
+    /// A blob of a repository.
+    pub fn blob(&self, did: &Did, cid: &Cid) -> Result<Option<BlobMeta>, RepoError> {
+        let Some(head) = self.head(did)? else {
+            return Ok(None);
+        };
+        match self.around().ks.blobs.get(meta_key(head.owner, cid))? {
+            Some(bytes) => BlobMeta::decode(*cid, &bytes)
+                .map(Some)
+                .ok_or_else(|| damaged(did, &format!("the entry of blob {cid}"))),
+            None => Ok(None),
+        }
+    }
+
+    /// Blobs that records refer to, in the order of their hashes, after a CID; with `since` only
+    /// those referred to after that revision.
+    pub fn list_blobs(
+        &self,
+        did: &Did,
+        since: Option<&Tid>,
+        after: Option<&Cid>,
+        limit: usize,
+    ) -> Result<Vec<Cid>, RepoError> {
+        let view = self.view(did)?;
+        let prefix = by_blob(view.head.owner, &[]);
+        let mut out: Vec<Cid> = Vec::new();
+        let start = match after {
+            Some(cid) => by_blob(view.head.owner, &cid.hash().to_bytes()),
+            None => prefix.clone(),
+        };
+        for row in view
+            .snapshot
+            .range::<Vec<u8>>(&self.around().ks.blob_refs, start..)
+        {
+            let (key, rev) = row?;
+            if !key.starts_with(&prefix) || out.len() >= limit {
+                break;
+            }
+            let hash = key
+                .get(prefix.len()..prefix.len() + HASH_BYTES)
+                .and_then(cid_of_hash);
+            let cid = hash.ok_or_else(|| damaged(did, "a blob reference"))?;
+            if out.last() == Some(&cid) || after == Some(&cid) {
+                continue;
+            }
+            let rev = rev
+                .as_ref()
+                .try_into()
+                .map(u64::from_be_bytes)
+                .unwrap_or_default();
+            if since.is_none_or(|since| rev > since.number()) {
+                out.push(cid);
+            }
+        }
+        Ok(out)
+    }
+
+    /// Blobs that records refer to and that are not here, each with one path that does.
+    pub fn missing_blobs(
+        &self,
+        did: &Did,
+        after: Option<&Cid>,
+        limit: usize,
+    ) -> Result<Vec<(Cid, String)>, RepoError> {
+        let owner = self.view(did)?.head.owner;
+        let mut out = Vec::new();
+        let mut after = after.copied();
+        while out.len() < limit {
+            let page = self.list_blobs(did, None, after.as_ref(), 500)?;
+            let Some(last) = page.last().copied() else {
+                break;
+            };
+            for cid in page {
+                if self.around().ks.blobs.contains(meta_key(owner, &cid))? {
+                    continue;
+                }
+                let prefix = by_blob(owner, &cid.hash().to_bytes());
+                let first = self
+                    .around()
+                    .ks
+                    .blob_refs
+                    .prefix(&prefix)
+                    .next()
+                    .transpose()?;
+                let path = first
+                    .and_then(|(key, _)| key.get(prefix.len()..).map(<[u8]>::to_vec))
+                    .and_then(|path| String::from_utf8(path).ok());
+                if out.len() < limit
+                    && let Some(path) = path
+                {
+                    out.push((cid, path));
+                }
+            }
+            after = Some(last);
+        }
+        Ok(out)
+    }
+
+    /// Removes blobs that no record has referred to since before `before_ms`; gives how many.
+    pub async fn sweep_blobs(&self, did: &Did, before_ms: u64) -> Result<usize, WriteError> {
+        let storage = |e: StorageError| WriteError::Storage(e.to_string());
+        let around = self.around();
+        let mut swept = 0;
+        self.exclusive(
+            did,
+            |state, batch| {
+                let owner = state.head.owner;
+                for row in around.ks.blobs.prefix(owner.to_be_bytes()) {
+                    let (key, value) = row.map_err(storage)?;
+                    let Some(cid) = key.get(8..).and_then(cid_of_hash) else {
+                        continue;
+                    };
+                    let old =
+                        BlobMeta::decode(cid, &value).is_none_or(|m| m.uploaded_ms < before_ms);
+                    let mut refs = around
+                        .ks
+                        .blob_refs
+                        .prefix(by_blob(owner, &cid.hash().to_bytes()));
+                    if old && refs.next().transpose().map_err(storage)?.is_none() {
+                        remove(around, owner, &cid, batch).map_err(storage)?;
+                        swept += 1;
+                    }
+                }
+                Ok(())
+            },
+            self.store().batch(),
+        )
+        .await?;
+        Ok(swept)
+    }
+}

@@ -1,0 +1,212 @@
+//! From checked changes to a signed commit: the tree, the batch, and the event.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use ues_data::Cid;
+use ues_storage::Batch;
+
+use crate::syntax::{Did, Tid};
+
+use super::blobs::RefChanges;
+use super::commit::Commit;
+use super::event::{Action, CommitEvent, LogEvent, RepoOp};
+use super::export::commit_car;
+use super::lane::{LaneState, Surroundings};
+use super::layout::{head_key, node_ref, record_key, record_ref, record_value};
+use super::write::{CommitMeta, MAX_COMMIT_BLOCKS_BYTES, Record, RecordPath, WriteError};
+
+/// A record's change in the commit being made.
+pub(super) struct Change {
+    /// The record before.
+    pub before: Option<Cid>,
+    /// The record after.
+    pub after: Option<Record>,
+}
+
+/// Changes of one commit, by path.
+pub(super) type Changes = BTreeMap<RecordPath, Change>;
+
+/// A failure that leaves the lane's state in doubt becomes this.
+pub(super) fn damaged(did: &Did, error: impl std::fmt::Display) -> WriteError {
+    WriteError::Damaged {
+        did: did.clone(),
+        reason: error.to_string(),
+    }
+}
+
+impl LaneState {
+    /// Applies the changes to the tree, signs the new root, and puts all that must be stored into
+    /// `batch`. The state is the new one afterwards; on an error it is in doubt and must be
+    /// dropped.
+    pub fn make_commit(
+        &mut self,
+        around: &Surroundings,
+        did: &Did,
+        changes: &Changes,
+        batch: &mut Batch,
+    ) -> Result<CommitMeta, WriteError> {
+        let owner = self.head.owner;
+        for (path, change) in changes {
+            let key = path.as_str().as_bytes();
+            match &change.after {
+                Some(record) => self.tree.put(&around.store, key, &record.cid),
+                None => self.tree.delete(&around.store, key),
+            }
+            .map_err(|e| damaged(did, e))?;
+        }
+        let flush = self.tree.flush();
+        let rev = around.clock.tick_after(&self.head.rev);
+        let commit = Commit::sign(did, flush.root, &rev, &self.key);
+        let (cid, bytes) = commit.encode();
+
+        let car = self.event_car(around, did, cid, &bytes, &flush.new, changes)?;
+        if car.len() > MAX_COMMIT_BLOCKS_BYTES {
+            return Err(WriteError::TooLarge {
+                what: "the commit",
+                bytes: car.len(),
+                limit: MAX_COMMIT_BLOCKS_BYTES,
+            });
+        }
+
+        batch.put_block(cid.hash(), bytes, node_ref(owner));
+        batch.release_block(self.head.commit.hash(), node_ref(owner));
+        for (cid, bytes) in flush.new {
+            batch.put_block(cid.hash(), bytes, node_ref(owner));
+        }
+        for cid in &flush.retired {
+            batch.release_block(cid.hash(), node_ref(owner));
+        }
+        let mut refs = RefChanges::default();
+        let mut ops = Vec::with_capacity(changes.len());
+        for (path, change) in changes {
+            if let Some(before) = &change.before {
+                batch.release_block(before.hash(), record_ref(owner, path.as_str()));
+                if self.has_blobs {
+                    refs.release(around, owner, path.as_str())?;
+                }
+            }
+            let row = record_key(owner, path.as_str());
+            match &change.after {
+                Some(record) => {
+                    batch.put_block(
+                        record.cid.hash(),
+                        record.bytes.clone(),
+                        record_ref(owner, path.as_str()),
+                    );
+                    batch.put(&around.ks.records, row, record_value(&record.cid, &rev));
+                    refs.refer(path.as_str(), &record.blobs);
+                }
+                None => batch.delete(&around.ks.records, row),
+            }
+            ops.push(RepoOp {
+                action: match (&change.before, &change.after) {
+                    (None, _) => Action::Create,
+                    (Some(_), Some(_)) => Action::Update,
+                    (Some(_), None) => Action::Delete,
+                },
+                path: path.as_str().to_owned(),
+                cid: change.after.as_ref().map(|r| r.cid),
+                prev: change.before,
+            });
+        }
+        if !refs.is_empty() {
+            refs.write(around, owner, &rev, batch)?;
+            self.has_blobs = true;
+        }
+        let event = LogEvent::Commit(CommitEvent {
+            repo: did.clone(),
+            commit: cid,
+            rev: rev.clone(),
+            since: Some(self.head.rev.clone()),
+            prev_data: Some(self.head.data),
+            ops,
+            blocks: car,
+            time: around.now(),
+        });
+        batch.append_event(event.encode());
+        self.head.commit = cid;
+        self.head.data = flush.root;
+        self.head.rev = rev.clone();
+        batch.put(&around.ks.heads, head_key(did).to_vec(), self.head.encode());
+        Ok(CommitMeta { cid, rev })
+    }
+
+    /// The blocks of a commit event: the commit, the tree nodes that let a stranger invert the
+    /// operations (Sync 1.1), and the new records.
+    fn event_car(
+        &self,
+        around: &Surroundings,
+        did: &Did,
+        commit: Cid,
+        commit_bytes: &Bytes,
+        new: &[(Cid, Bytes)],
+        changes: &Changes,
+    ) -> Result<Bytes, WriteError> {
+        let keys: Vec<&[u8]> = changes.keys().map(|p| p.as_str().as_bytes()).collect();
+        let covering = self
+            .tree
+            .covering_proof(&around.store, &keys)
+            .map_err(|e| damaged(did, e))?;
+        let records = changes.values().filter_map(|c| c.after.as_ref());
+        let size: usize = new.iter().map(|(_, b)| b.len() + 40).sum::<usize>()
+            + records.clone().map(|r| r.bytes.len() + 40).sum::<usize>()
+            + covering.len() * 400
+            + 400;
+        let mut car = Vec::with_capacity(size);
+        ues_data::car::write_header(&[commit], &mut car);
+        ues_data::car::write_block(&commit, commit_bytes, &mut car);
+        for (cid, bytes) in new {
+            ues_data::car::write_block(cid, bytes, &mut car);
+        }
+        for (cid, bytes) in &covering {
+            if !new.iter().any(|(n, _)| n == cid) {
+                ues_data::car::write_block(cid, bytes, &mut car);
+            }
+        }
+        for record in records {
+            ues_data::car::write_block(&record.cid, &record.bytes, &mut car);
+        }
+        Ok(car.into())
+    }
+}
+
+/// The first commit of a repository, with an empty tree: its parts for the batch.
+pub(super) fn first_commit(
+    around: &Surroundings,
+    did: &Did,
+    owner: u64,
+    key: &crate::crypto::SigningKey,
+    batch: &mut Batch,
+) -> FirstCommit {
+    let mut tree = ues_data::mst::Tree::empty();
+    let flush = tree.flush();
+    let rev: Tid = around.clock.tick();
+    let commit = Commit::sign(did, flush.root, &rev, key);
+    let (cid, bytes) = commit.encode();
+    let sync_car = commit_car(&cid, &bytes);
+    let mut car = sync_car.to_vec();
+    batch.put_block(cid.hash(), bytes, node_ref(owner));
+    for (cid, bytes) in &flush.new {
+        ues_data::car::write_block(cid, bytes, &mut car);
+        batch.put_block(cid.hash(), bytes, node_ref(owner));
+    }
+    FirstCommit {
+        meta: CommitMeta { cid, rev },
+        data: flush.root,
+        commit_car: car.into(),
+        sync_car,
+    }
+}
+
+/// What a new repository announces.
+pub(super) struct FirstCommit {
+    /// The commit.
+    pub meta: CommitMeta,
+    /// Root of the empty tree.
+    pub data: Cid,
+    /// Blocks of the `#commit` event.
+    pub commit_car: Bytes,
+    /// Blocks of the `#sync` event.
+    pub sync_car: Bytes,
+}

@@ -1,0 +1,356 @@
+//! The write lane of one repository: a queue, the newest state, and the making of commits.
+//!
+//! Writes of one repository are ordered, but need not wait for the disk one after another. Whoever
+//! finds the lane idle drains it: takes what has queued up (as one commit, where the requests do
+//! not depend on each other), signs, hands the batch to the committer and goes on with the next
+//! while the disk still syncs. The committer is first in, first out, so a later commit is never
+//! durable before an earlier one; each caller is answered when its own commit is durable.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+use ues_data::Cid;
+use ues_data::mst::Tree;
+use ues_storage::Store;
+
+use crate::crypto::SigningKey;
+use crate::syntax::{Did, TidClock};
+
+use super::blobs;
+use super::draft_commit::{Change, Changes, damaged};
+use super::layout::{Head, Keyspaces};
+use super::write::{
+    Applied, MAX_COMMIT_BLOCKS_BYTES, MAX_OPS, MAX_RECORD_BYTES, Outcome, Write, WriteError,
+    WriteKind,
+};
+
+/// Nodes of one lane's tree that stay in memory between commits.
+const MAX_RESIDENT_NODES: usize = 4096;
+
+/// A queued call of `apply_writes`.
+pub(super) struct Request {
+    pub writes: Vec<Write>,
+    pub swap_commit: Option<Cid>,
+    pub answer: oneshot::Sender<Result<Applied, WriteError>>,
+}
+
+/// The newest state of a repository, ahead of the disk by what is in flight.
+pub(super) struct LaneState {
+    pub head: Head,
+    pub tree: Tree,
+    pub key: Arc<SigningKey>,
+    /// Whether any record refers to a blob; spares the look-up for all who have none.
+    pub has_blobs: bool,
+}
+
+/// One repository's lane.
+pub(super) struct Lane {
+    pub did: Did,
+    queue: Mutex<VecDeque<Request>>,
+    draining: AtomicBool,
+    /// `None`: not loaded, or lost by a failure.
+    pub state: tokio::sync::Mutex<Option<LaneState>>,
+    /// Commits handed to the committer and not yet durable.
+    in_flight: Arc<tokio::sync::Semaphore>,
+}
+
+/// Commits of one lane that may be in flight: bounds memory when the disk is slow.
+const MAX_IN_FLIGHT: usize = 256;
+
+/// What a lane needs of its surroundings.
+#[derive(Clone)]
+pub(super) struct Surroundings {
+    pub store: Store,
+    pub ks: Keyspaces,
+    pub clock: Arc<TidClock>,
+}
+
+/// The commit being made: what it changes, and who waits for it.
+#[derive(Default)]
+struct Draft {
+    changes: Changes,
+    bytes: usize,
+    answers: Vec<(
+        Vec<Outcome>,
+        bool,
+        oneshot::Sender<Result<Applied, WriteError>>,
+    )>,
+}
+
+impl Lane {
+    pub fn new(did: Did) -> Self {
+        Self {
+            did,
+            queue: Mutex::default(),
+            draining: AtomicBool::new(false),
+            state: tokio::sync::Mutex::new(None),
+            in_flight: Arc::new(tokio::sync::Semaphore::new(MAX_IN_FLIGHT)),
+        }
+    }
+
+    /// Queues a request; `true` if the caller must see to it that the lane is drained.
+    pub fn push(&self, request: Request) -> bool {
+        self.queue.lock().push_back(request);
+        !self.draining.swap(true, Ordering::AcqRel)
+    }
+
+    /// Whether nothing is queued or in work.
+    pub fn is_idle(&self) -> bool {
+        !self.draining.load(Ordering::Acquire)
+            && self.queue.lock().is_empty()
+            && self.in_flight.available_permits() == MAX_IN_FLIGHT
+    }
+
+    /// Waits until nothing of this lane is in flight: what it wrote can then be read in the store.
+    pub async fn settle(&self) {
+        let _all = self.in_flight.acquire_many(MAX_IN_FLIGHT as u32).await;
+    }
+
+    /// Takes requests until none is left. `load` brings the state where it is not in memory.
+    pub async fn drain<F>(self: Arc<Self>, around: Surroundings, load: F)
+    where
+        F: Fn(&Did) -> Result<LaneState, WriteError> + Send,
+    {
+        let mut guard = self.state.lock().await;
+        loop {
+            let Some(first) = self.queue.lock().pop_front() else {
+                self.draining.store(false, Ordering::Release);
+                // A request may have come between the look and the mark.
+                if self.queue.lock().is_empty() || self.draining.swap(true, Ordering::AcqRel) {
+                    return;
+                }
+                continue;
+            };
+            if guard.is_none() {
+                self.settle().await;
+                match load(&self.did) {
+                    Ok(state) => *guard = Some(state),
+                    Err(e) => {
+                        let _ = first.answer.send(Err(e));
+                        continue;
+                    }
+                }
+            }
+            let Some(state) = guard.as_mut() else {
+                continue;
+            };
+            if let Err(e) = self.commit_group(&around, state, first).await {
+                tracing::error!(did = %self.did, error = %e, "repository lane failed; reloading");
+                *guard = None;
+            }
+        }
+    }
+
+    /// Makes one commit of `first` and of what is queued behind it and fits.
+    async fn commit_group(
+        self: &Arc<Self>,
+        around: &Surroundings,
+        state: &mut LaneState,
+        first: Request,
+    ) -> Result<(), WriteError> {
+        let mut draft = Draft::default();
+        self.stage(around, state, &mut draft, first);
+        loop {
+            let next = {
+                let mut queue = self.queue.lock();
+                match queue.front() {
+                    Some(r) if draft.admits(r) => queue.pop_front(),
+                    _ => None,
+                }
+            };
+            match next {
+                Some(request) => self.stage(around, state, &mut draft, request),
+                None => break,
+            }
+        }
+        if draft.changes.is_empty() {
+            for (results, _, answer) in draft.answers {
+                let _ = answer.send(Ok(Applied {
+                    commit: None,
+                    results,
+                    seq: None,
+                }));
+            }
+            return Ok(());
+        }
+        if state.has_blobs && draft.changes.values().any(|c| c.before.is_some()) {
+            // The blob references of replaced records are read from the store.
+            self.settle().await;
+        }
+        let mut batch = around.store.batch();
+        let made = match state.make_commit(around, &self.did, &draft.changes, &mut batch) {
+            Ok(made) => made,
+            Err(e) => {
+                draft.fail(&e);
+                return Err(e);
+            }
+        };
+        let permit = Arc::clone(&self.in_flight).acquire_owned().await;
+        let ticket = match around.store.submit(batch) {
+            Ok(ticket) => ticket,
+            Err(e) => {
+                let e = WriteError::Storage(e.to_string());
+                draft.fail(&e);
+                return Err(e);
+            }
+        };
+        tokio::spawn(async move {
+            let outcome = ticket.await;
+            drop(permit);
+            match outcome {
+                Ok(done) => {
+                    for (results, changed, answer) in draft.answers {
+                        let _ = answer.send(Ok(Applied {
+                            commit: changed.then(|| made.clone()),
+                            results,
+                            seq: changed.then_some(done.last_seq).flatten(),
+                        }));
+                    }
+                }
+                Err(e) => draft.fail(&WriteError::Storage(e.to_string())),
+            }
+        });
+        if state.tree.resident_nodes() > MAX_RESIDENT_NODES {
+            // Only what the store already shows may be forgotten.
+            self.settle().await;
+            state.tree.unload_to(MAX_RESIDENT_NODES / 2);
+        }
+        Ok(())
+    }
+
+    /// Checks a request against the state and the draft; takes it in whole, or answers it.
+    fn stage(&self, around: &Surroundings, state: &LaneState, draft: &mut Draft, request: Request) {
+        match check(&self.did, around, state, draft, &request) {
+            Ok((staged, results)) => {
+                let changed = !staged.is_empty();
+                for (path, change) in staged {
+                    draft.bytes += change.after.as_ref().map_or(0, |r| r.bytes.len());
+                    draft.changes.insert(path, change);
+                }
+                draft.answers.push((results, changed, request.answer));
+            }
+            Err(e) => {
+                let _ = request.answer.send(Err(e));
+            }
+        }
+    }
+}
+
+impl Draft {
+    /// Whether a request can share the commit: it would be answered the same on its own, but for
+    /// the commit's name.
+    fn admits(&self, request: &Request) -> bool {
+        let bytes: usize = request
+            .writes
+            .iter()
+            .filter_map(|w| w.record.as_ref())
+            .map(|r| r.bytes.len())
+            .sum();
+        request.swap_commit.is_none()
+            && self.changes.len() + request.writes.len() <= MAX_OPS
+            && self.bytes + bytes <= MAX_COMMIT_BLOCKS_BYTES / 2
+            && request
+                .writes
+                .iter()
+                .all(|w| !self.changes.contains_key(&w.path))
+    }
+
+    fn fail(self, error: &WriteError) {
+        for (_, _, answer) in self.answers {
+            let _ = answer.send(Err(error.clone()));
+        }
+    }
+}
+
+/// What a request would change, and what it is answered.
+fn check(
+    did: &Did,
+    around: &Surroundings,
+    state: &LaneState,
+    draft: &Draft,
+    request: &Request,
+) -> Result<(Changes, Vec<Outcome>), WriteError> {
+    if !state.head.status.is_active() {
+        return Err(WriteError::Inactive(state.head.status));
+    }
+    if request.writes.len() > MAX_OPS {
+        return Err(WriteError::TooManyOps);
+    }
+    if let Some(expected) = request.swap_commit
+        && expected != state.head.commit
+    {
+        return Err(WriteError::SwapCommit {
+            current: state.head.commit,
+        });
+    }
+    debug_assert!(request.swap_commit.is_none() || draft.answers.is_empty());
+    let mut staged = Changes::new();
+    let mut results = Vec::with_capacity(request.writes.len());
+    for write in &request.writes {
+        let before = match staged.get(&write.path) {
+            Some(change) => change.after.as_ref().map(|r| r.cid),
+            None => state
+                .tree
+                .get(&around.store, write.path.as_str().as_bytes())
+                .map_err(|e| damaged(did, e))?,
+        };
+        if let Some(expected) = write.swap
+            && expected != before
+        {
+            return Err(WriteError::SwapRecord { current: before });
+        }
+        let content = || {
+            write
+                .record
+                .clone()
+                .ok_or_else(|| WriteError::NoContent(write.path.clone()))
+        };
+        let (outcome, after) = match (write.kind, before) {
+            (WriteKind::Create, Some(_)) => {
+                return Err(WriteError::RecordExists(write.path.clone()));
+            }
+            (WriteKind::Update | WriteKind::Delete, None) => {
+                return Err(WriteError::RecordMissing(write.path.clone()));
+            }
+            (WriteKind::DeleteIfPresent, None) => (Outcome::Unchanged(None), None),
+            (WriteKind::Delete | WriteKind::DeleteIfPresent, Some(_)) => (Outcome::Deleted, None),
+            (WriteKind::Create | WriteKind::Put, None) => {
+                let record = content()?;
+                (Outcome::Created(record.cid), Some(record))
+            }
+            (WriteKind::Update | WriteKind::Put, Some(before)) => {
+                let record = content()?;
+                if record.cid == before {
+                    (Outcome::Unchanged(Some(before)), None)
+                } else {
+                    (Outcome::Updated(record.cid), Some(record))
+                }
+            }
+        };
+        if let Some(record) = &after {
+            if record.bytes.len() > MAX_RECORD_BYTES {
+                return Err(WriteError::TooLarge {
+                    what: "a record",
+                    bytes: record.bytes.len(),
+                    limit: MAX_RECORD_BYTES,
+                });
+            }
+            blobs::require(around, state.head.owner, &record.blobs)?;
+        }
+        if !matches!(outcome, Outcome::Unchanged(_)) {
+            match staged.get_mut(&write.path) {
+                Some(change) => change.after = after,
+                None => {
+                    staged.insert(write.path.clone(), Change { before, after });
+                }
+            }
+        }
+        results.push(outcome);
+    }
+    // Created and deleted again, or changed and changed back, in one request: nothing happened.
+    staged.retain(|_, c| c.before != c.after.as_ref().map(|r| r.cid));
+    Ok((staged, results))
+}

@@ -1,0 +1,332 @@
+//! All repositories of one store.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+use ues_data::Cid;
+use ues_data::mst::Tree;
+use ues_storage::{Batch, Committed, StorageError, Store};
+
+use crate::crypto::SigningKey;
+use crate::syntax::{Did, TidClock};
+
+use super::blobs;
+use super::draft_commit::{FirstCommit, first_commit};
+use super::event::{CommitEvent, LogEvent};
+use super::lane::{Lane, LaneState, Request, Surroundings};
+use super::layout::{Head, Keyspaces, Status, head_key};
+use super::write::{Applied, CommitMeta, Write, WriteError};
+
+/// Lanes kept in memory before idle ones are dropped.
+const MAX_LANES: usize = 1024;
+
+/// Where the signing keys of accounts are.
+pub trait KeySource: Send + Sync {
+    /// The key of an account; `None` if this node does not have it.
+    fn signing_key(&self, did: &Did) -> Result<Option<Arc<SigningKey>>, KeySourceError>;
+}
+
+/// A key that is there but cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct KeySourceError(pub String);
+
+/// Why a repository cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RepoError {
+    /// No repository of this DID.
+    #[error("no repository of {0} here")]
+    NotFound(Did),
+    /// The store failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// What is stored is not what was written.
+    #[error("the repository of {did} is damaged: {reason}")]
+    Damaged {
+        /// Account.
+        did: Did,
+        /// What was found.
+        reason: String,
+    },
+}
+
+/// The repositories of one store. Cheap to clone.
+#[derive(Clone)]
+pub struct Repositories {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    around: Surroundings,
+    keys: Arc<dyn KeySource>,
+    lanes: Mutex<HashMap<Did, Arc<Lane>>>,
+    next_owner: AtomicU64,
+}
+
+impl Surroundings {
+    /// The time for an event, RFC 3339 with milliseconds.
+    pub fn now(&self) -> String {
+        crate::syntax::Datetime::now().to_string()
+    }
+}
+
+impl Repositories {
+    /// Opens the repositories of a store.
+    pub fn open(store: Store, keys: Arc<dyn KeySource>) -> Result<Self, RepoError> {
+        let ks = Keyspaces::open(&store)?;
+        let last = ks.owners.prefix([]).next_back().transpose()?;
+        let last = last.and_then(|(key, _)| key.as_ref().try_into().ok().map(u64::from_be_bytes));
+        let around = Surroundings {
+            store,
+            ks,
+            clock: Arc::new(TidClock::random()),
+        };
+        Ok(Self {
+            inner: Arc::new(Inner {
+                around,
+                keys,
+                lanes: Mutex::default(),
+                next_owner: AtomicU64::new(last.map_or(1, |n| n + 1)),
+            }),
+        })
+    }
+
+    /// The store below.
+    pub fn store(&self) -> &Store {
+        &self.inner.around.store
+    }
+
+    pub(super) fn around(&self) -> &Surroundings {
+        &self.inner.around
+    }
+
+    /// The lane of a DID, made if need be; old idle lanes make room.
+    fn lane(&self, did: &Did) -> Arc<Lane> {
+        let mut lanes = self.inner.lanes.lock();
+        if let Some(lane) = lanes.get(did) {
+            return Arc::clone(lane);
+        }
+        if lanes.len() >= MAX_LANES {
+            // The map holds one reference; another means that somebody is about to push.
+            lanes.retain(|_, lane| Arc::strong_count(lane) > 1 || !lane.is_idle());
+        }
+        let lane = Arc::new(Lane::new(did.clone()));
+        lanes.insert(did.clone(), Arc::clone(&lane));
+        lane
+    }
+
+    /// Reads a lane's state from the store.
+    fn load(&self, did: &Did) -> Result<LaneState, WriteError> {
+        let head = self
+            .head(did)
+            .map_err(|e| WriteError::Storage(e.to_string()))?
+            .filter(|h| h.status != Status::Deleted)
+            .ok_or_else(|| WriteError::RepoNotFound(did.clone()))?;
+        let key = self.signing_key(did)?;
+        let has_blobs = blobs::any(&self.around().ks, head.owner)
+            .map_err(|e| WriteError::Storage(e.to_string()))?;
+        Ok(LaneState {
+            tree: Tree::load(head.data),
+            head,
+            key,
+            has_blobs,
+        })
+    }
+
+    fn signing_key(&self, did: &Did) -> Result<Arc<SigningKey>, WriteError> {
+        let failed = |reason: String| WriteError::Key {
+            did: did.clone(),
+            reason,
+        };
+        self.inner
+            .keys
+            .signing_key(did)
+            .map_err(|e| failed(e.to_string()))?
+            .ok_or_else(|| failed("this node does not hold it".into()))
+    }
+
+    /// Makes a repository with an empty, signed first commit.
+    ///
+    /// `extra` (an account's rows, for example) lands in the same atomic batch; `announce`
+    /// (identity and account events) stands in the log before the commit.
+    pub async fn create(
+        &self,
+        did: &Did,
+        key: &SigningKey,
+        extra: Batch,
+        announce: Vec<LogEvent>,
+    ) -> Result<CommitMeta, WriteError> {
+        let around = self.around();
+        let lane = self.lane(did);
+        let mut state = lane.state.lock().await;
+        lane.settle().await;
+        let existing = self
+            .head(did)
+            .map_err(|e| WriteError::Storage(e.to_string()))?;
+        if state.is_some() || existing.is_some_and(|h| h.status != Status::Deleted) {
+            return Err(WriteError::RepoExists(did.clone()));
+        }
+        let owner = self.inner.next_owner.fetch_add(1, Ordering::Relaxed);
+        let mut batch = extra;
+        for event in announce {
+            batch.append_event(event.encode());
+        }
+        let FirstCommit {
+            meta,
+            data,
+            commit_car,
+            sync_car,
+        } = first_commit(around, did, owner, key, &mut batch);
+        let head = Head {
+            owner,
+            commit: meta.cid,
+            data,
+            rev: meta.rev.clone(),
+            status: Status::Active,
+        };
+        batch.put(&around.ks.heads, head_key(did).to_vec(), head.encode());
+        batch.put(
+            &around.ks.owners,
+            owner.to_be_bytes().to_vec(),
+            head_key(did).to_vec(),
+        );
+        let time = around.now();
+        batch.append_event(
+            LogEvent::Commit(CommitEvent {
+                repo: did.clone(),
+                commit: meta.cid,
+                rev: meta.rev.clone(),
+                since: None,
+                prev_data: None,
+                ops: Vec::new(),
+                blocks: commit_car,
+                time: time.clone(),
+            })
+            .encode(),
+        );
+        batch.append_event(
+            LogEvent::Sync {
+                did: did.clone(),
+                rev: meta.rev.clone(),
+                blocks: sync_car,
+                time,
+            }
+            .encode(),
+        );
+        around
+            .store
+            .commit(batch)
+            .await
+            .map_err(|e| WriteError::Storage(e.to_string()))?;
+        // The next write loads the state, with the key from the key source.
+        *state = None;
+        Ok(meta)
+    }
+
+    /// Writes records: all of `writes` or none, in one commit.
+    ///
+    /// Calls for one repository that wait at the same time may share a commit. The answer comes
+    /// after the commit is durable.
+    pub async fn apply_writes(
+        &self,
+        did: &Did,
+        writes: Vec<Write>,
+        swap_commit: Option<Cid>,
+    ) -> Result<Applied, WriteError> {
+        let (answer, outcome) = oneshot::channel();
+        let lane = self.lane(did);
+        if lane.push(Request {
+            writes,
+            swap_commit,
+            answer,
+        }) {
+            let this = self.clone();
+            let around = self.around().clone();
+            tokio::spawn(lane.drain(around, move |did| this.load(did)));
+        }
+        outcome
+            .await
+            .unwrap_or_else(|_| Err(WriteError::Storage("the repository's lane stopped".into())))
+    }
+
+    /// Changes the hosting status and announces it with an `#account` event.
+    pub async fn set_status(
+        &self,
+        did: &Did,
+        status: Status,
+        extra: Batch,
+    ) -> Result<(), WriteError> {
+        self.exclusive(
+            did,
+            |state, batch| {
+                state.head.status = status;
+                let around = self.around();
+                batch.put(
+                    &around.ks.heads,
+                    head_key(did).to_vec(),
+                    state.head.encode(),
+                );
+                let event = LogEvent::Account {
+                    did: did.clone(),
+                    status,
+                    time: around.now(),
+                };
+                batch.append_event(event.encode());
+                Ok(())
+            },
+            extra,
+        )
+        .await
+    }
+
+    /// Appends an event to the log, with `extra` in the same batch.
+    pub async fn emit(&self, event: &LogEvent, extra: Batch) -> Result<Committed, WriteError> {
+        let mut batch = extra;
+        batch.append_event(event.encode());
+        self.store()
+            .commit(batch)
+            .await
+            .map_err(|e| WriteError::Storage(e.to_string()))
+    }
+
+    /// The time as events carry it.
+    pub fn now(&self) -> String {
+        self.around().now()
+    }
+
+    /// Drops a lane's state, so that the next write reads it from the store.
+    pub(super) async fn forget(&self, did: &Did) {
+        *self.lane(did).state.lock().await = None;
+    }
+
+    /// Runs a change on a lane's state with nothing else in flight, and commits its batch.
+    pub(super) async fn exclusive<F>(
+        &self,
+        did: &Did,
+        change: F,
+        extra: Batch,
+    ) -> Result<(), WriteError>
+    where
+        F: FnOnce(&mut LaneState, &mut Batch) -> Result<(), WriteError>,
+    {
+        let lane = self.lane(did);
+        let mut guard = lane.state.lock().await;
+        lane.settle().await;
+        let mut state = match guard.take() {
+            Some(state) => state,
+            None => self.load(did)?,
+        };
+        let mut batch = extra;
+        change(&mut state, &mut batch)?;
+        self.store()
+            .commit(batch)
+            .await
+            .map_err(|e| WriteError::Storage(e.to_string()))?;
+        *guard = Some(state);
+        Ok(())
+    }
+}
