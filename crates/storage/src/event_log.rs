@@ -245,14 +245,13 @@ impl EventLog {
         }
     }
 
-    /// Blocks until there are events after `seq`, the store closes, or the time is over; tells whether there are
-    /// events.
-    pub(crate) fn wait_beyond(&self, seq: u64, timeout: Duration) -> bool {
+    /// Blocks until there are events after `seq`, the log is closed or woken, or the time is over. Does not block
+    /// when `busy` says that there is something else to do.
+    pub(crate) fn wait_beyond(&self, seq: u64, timeout: Duration, busy: impl Fn() -> bool) {
         let mut gate = self.gate.lock();
-        if self.last_durable() <= seq && !self.is_closed() {
+        if self.last_durable() <= seq && !self.is_closed() && !busy() {
             self.changed.wait_for(&mut gate, timeout);
         }
-        self.last_durable() > seq
     }
 
     /// Wakes all that wait, for good.

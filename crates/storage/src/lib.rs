@@ -11,21 +11,31 @@
 //! The engine is [fjall](https://docs.rs/fjall) behind the small [`Engine`] trait; [`engine::MemoryEngine`] is the
 //! second implementation, which can fail on command and forget what was never synced.
 
+pub mod cache;
 pub mod engine;
+pub mod sqlite;
 
 mod batch;
 mod block;
+mod check;
 mod clock;
+mod collect;
 mod committer;
 mod error;
 mod event_log;
+mod expiry;
 mod format;
+mod housekeeping;
 mod keyspace;
 mod lock;
+mod objects;
 mod options;
+mod projection;
 mod snapshot;
+mod stats;
 mod store;
 mod ticket;
+mod walk;
 
 pub use multihash;
 
@@ -34,13 +44,18 @@ pub type Multihash = multihash::Multihash<64>;
 
 pub use batch::{Batch, BatchError};
 pub use block::BlockRef;
+pub use check::{CheckProgress, CheckReport, CheckStage, Damage};
 pub use clock::Clock;
+pub use collect::Collected;
 pub use engine::Engine;
 pub use error::{CommitError, OpenError, StorageError};
 pub use event_log::{Event, EventLog};
 pub use format::FORMAT_VERSION;
 pub use keyspace::{Keyspace, Scan};
+pub use objects::{ObjectError, ObjectId, ObjectReader, ObjectWriter, Objects};
 pub use options::StoreOptions;
+pub use projection::{Projection, ProjectionError, ProjectionHandle, ProjectionStatus, WaitError};
 pub use snapshot::Snapshot;
+pub use stats::StoreStats;
 pub use store::Store;
 pub use ticket::{Committed, Ticket};

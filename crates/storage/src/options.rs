@@ -27,9 +27,9 @@ impl Default for StoreOptions {
     fn default() -> Self {
         Self {
             block_cache_bytes: 16 << 20,
-            memtable_bytes: 8 << 20,
-            log_tail_bytes: 8 << 20,
-            queue_bytes: 16 << 20,
+            memtable_bytes: 6 << 20,
+            log_tail_bytes: 4 << 20,
+            queue_bytes: 8 << 20,
             housekeeping: Some(Duration::from_secs(1)),
             clock: Clock::system(),
         }

@@ -12,15 +12,22 @@ use parking_lot::Mutex;
 use crate::Multihash;
 use crate::batch::Batch;
 use crate::block;
+use crate::check::{self, CheckProgress, CheckReport};
+use crate::collect::{Collected, collect};
 use crate::committer::{Committer, Queue};
 use crate::engine::{Engine, FjallEngine, KeyspaceId, Shape};
 use crate::error::{CommitError, OpenError, StorageError};
 use crate::event_log::EventLog;
+use crate::expiry::sweep;
 use crate::format::{FORMAT_VERSION, META_FORMAT, MhKey, SYSTEM_KEYSPACES, ks};
+use crate::housekeeping::{self, Stop};
 use crate::keyspace::Keyspace;
 use crate::lock::FolderLock;
+use crate::objects::{Objects, release_unfinished};
 use crate::options::StoreOptions;
+use crate::projection::{Projection, ProjectionHandle};
 use crate::snapshot::Snapshot;
+use crate::stats::{self, StoreStats};
 use crate::ticket::{Committed, Ticket};
 
 /// The file that says which format version a folder has.
@@ -39,6 +46,8 @@ pub(crate) struct Shared {
     pub(crate) log: Arc<EventLog>,
     pub(crate) queue: Arc<Queue>,
     pub(crate) options: StoreOptions,
+    /// Held by whoever collects, because the committer remembers touched digests for one collector only.
+    pub(crate) collecting: Mutex<()>,
     _lock: Option<FolderLock>,
 }
 
@@ -46,6 +55,7 @@ pub(crate) struct Shared {
 struct Running {
     shared: Arc<Shared>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    stop: Arc<Stop>,
 }
 
 impl Store {
@@ -88,18 +98,28 @@ impl Store {
             options.log_tail_bytes,
         )?);
         let committer = Committer::new(Arc::clone(&queue), Arc::clone(&engine), Arc::clone(&log));
+        let pause = options.housekeeping;
         let shared = Arc::new(Shared {
             engine,
             log,
             queue,
             options,
+            collecting: Mutex::default(),
             _lock: lock,
         });
         let running = Running {
             shared,
             threads: Mutex::default(),
+            stop: Arc::default(),
         };
         running.spawn("committer", move || committer.run())?;
+        release_unfinished(&running.shared).map_err(|e| OpenError::Damaged(e.to_string()))?;
+        if let Some(pause) = pause {
+            let (shared, stop) = (Arc::clone(&running.shared), Arc::clone(&running.stop));
+            running.spawn("housekeeping", move || {
+                housekeeping::run(&shared, &stop, pause)
+            })?;
+        }
         Ok(Self(Arc::new(running)))
     }
 
@@ -188,6 +208,61 @@ impl Store {
         self.shared().queue.poisoned()
     }
 
+    /// Frees blocks without a reference, looking at about `max_rows` released blocks at most. The background thread
+    /// does the same on its own. Blocks while it works.
+    ///
+    /// # Errors
+    ///
+    /// When the store is poisoned, closed or damaged.
+    pub fn collect(&self, max_rows: u64) -> Result<Collected, StorageError> {
+        collect(self.shared(), max_rows)
+    }
+
+    /// Deletes expired keys and returns how many there were. The background thread does the same on its own.
+    /// Errors as [`collect`](Self::collect).
+    pub fn sweep_expired(&self) -> Result<u64, StorageError> {
+        sweep(self.shared())
+    }
+
+    /// Figures about the store.
+    ///
+    /// # Errors
+    ///
+    /// When the engine cannot tell.
+    pub fn stats(&self) -> Result<StoreStats, StorageError> {
+        stats::stats(self.shared())
+    }
+
+    /// Large objects.
+    pub fn objects(&self) -> Objects {
+        Objects::new(Arc::clone(self.shared()))
+    }
+
+    /// Reads every row of the store's own keyspaces, hashes every block, and follows every reference. Nothing is
+    /// changed. Writes may go on meanwhile; the state at the beginning is checked.
+    ///
+    /// # Errors
+    ///
+    /// Only when the store cannot be read at all; damage that it finds is in the report.
+    pub fn check(
+        &self,
+        progress: &mut dyn FnMut(CheckProgress),
+    ) -> Result<CheckReport, StorageError> {
+        check::check(self.shared(), progress)
+    }
+
+    /// Runs a projection on a thread of its own until it is stopped or the store closes.
+    ///
+    /// # Errors
+    ///
+    /// When the operating system gives no thread.
+    pub fn project(
+        &self,
+        projection: impl Projection + 'static,
+    ) -> Result<ProjectionHandle, StorageError> {
+        ProjectionHandle::spawn(Arc::clone(&self.shared().log), Box::new(projection))
+    }
+
     /// Writes what waits, stops the threads and closes. Other clones then refuse writes; the folder is free for
     /// another process once all handles are gone.
     pub fn close(self) {
@@ -215,6 +290,7 @@ impl Running {
     fn stop(&self) {
         self.shared.queue.close();
         self.shared.log.close();
+        self.stop.stop();
         for thread in std::mem::take(&mut *self.threads.lock()) {
             if thread.join().is_err() {
                 tracing::error!("a thread of the store panicked");

@@ -1,4 +1,10 @@
 //! The first things that everything else relies on: batches, keys, blocks, events, reopening.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test may panic"
+)]
 
 use ues_storage::multihash::Multihash;
 use ues_storage::{BlockRef, CommitError, OpenError, Store, StoreOptions};

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 pub use self::fjall::FjallEngine;
-pub use self::memory::MemoryEngine;
+pub use self::memory::{Fault, MemoryEngine};
 
 /// A keyspace of an open engine. The number is valid for this engine in this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -1,0 +1,53 @@
+//! The thread that frees space in the background.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::collect::collect;
+use crate::error::{CommitError, StorageError};
+use crate::expiry::sweep;
+use crate::store::Shared;
+
+/// Queue rows of one round; the next round follows at once while there is more to free.
+const ROUND: u64 = 64 * 1024;
+
+/// Tells background threads to end, and lets them sleep until then.
+#[derive(Debug, Default)]
+pub(crate) struct Stop {
+    stopped: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Stop {
+    /// Wakes everybody who sleeps and lets nobody sleep any more.
+    pub(crate) fn stop(&self) {
+        *self.stopped.lock() = true;
+        self.changed.notify_all();
+    }
+
+    /// Sleeps for a while and tells whether to end.
+    pub(crate) fn sleep(&self, time: Duration) -> bool {
+        let mut stopped = self.stopped.lock();
+        if !*stopped {
+            self.changed.wait_for(&mut stopped, time);
+        }
+        *stopped
+    }
+}
+
+/// Collects and sweeps until the store closes.
+pub(crate) fn run(shared: &Arc<Shared>, stop: &Stop, pause: Duration) {
+    while !stop.sleep(pause) {
+        let result = sweep(shared).and_then(|_| {
+            while !collect(shared, ROUND)?.finished && !shared.log.is_closed() {}
+            Ok(())
+        });
+        match result {
+            Ok(()) => {}
+            Err(StorageError::Commit(CommitError::Closed | CommitError::Poisoned(_))) => return,
+            Err(error) => tracing::warn!(%error, "background cleaning failed; it is tried again"),
+        }
+    }
+}
