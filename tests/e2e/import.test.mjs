@@ -1,7 +1,10 @@
 // A repository that the official server exported moves to the server under test: same tree, new signature.
 import assert from 'node:assert/strict'
+import { writeFile } from 'node:fs/promises'
+import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { newAccount } from '../lib/accounts.mjs'
+import { uesOk } from '../lib/cli.mjs'
 import { Subscription } from '../lib/firehose.mjs'
 import { bytes, commit, dataRoot, head, listAll, verifiedExport } from '../lib/repos.mjs'
 import { TARGET, startPds, startTarget } from '../lib/servers.mjs'
@@ -105,6 +108,19 @@ describe(`importRepo of ${RECORDS} records`, { timeout: 900_000 }, () => {
       assert.equal(await dataRoot(target, fresh.did), sourceRoot)
       const rkey = old[0].uri.split('/').pop()
       assert.equal((await query(target, 'com.atproto.repo.getRecord', { repo: fresh.did, collection: POST, rkey })).error, 'RecordNotFound')
+    })
+
+    it('works from the command line', async () => {
+      const data = path.join(target.dir, 'data')
+      const file = path.join(target.dir, 'old-home.car')
+      await writeFile(file, car)
+      await uesOk(data, ['account', 'create', 'bob.test', '--password', 'a long password'])
+      await uesOk(data, ['repo', 'import', 'bob.test', file])
+      const { did } = await bytes(target, 'com.atproto.identity.resolveHandle', { handle: 'bob.test' })
+      assert.equal(await dataRoot(target, did), sourceRoot)
+      const exported = path.join(target.dir, 'bob.car')
+      await uesOk(data, ['repo', 'export', 'bob.test', '-o', exported])
+      await uesOk(data, ['repo', 'verify', exported])
     })
 
     it('of a damaged file changes nothing', async () => {

@@ -14,7 +14,10 @@ const WRITERS: [usize; 3] = [1, 16, 64];
 /// Measures the rows.
 pub async fn run(server: &Server, options: &Options, report: &mut Report) -> Result<()> {
     for n in WRITERS {
-        let row = format!("createRecord, {n} writers, a repository each");
+        let row = format!(
+            "createRecord, {n} {}, a repository each",
+            if n == 1 { "writer" } else { "writers" }
+        );
         if options.wants(&row) {
             let accounts = create_accounts(server.port, &format!("each{n}x"), n).await?;
             let measured = create_records(server.port, &accounts, options.seconds).await?;
