@@ -1,0 +1,164 @@
+//! Questions over HTTP, with everything bounded.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::header::{ACCEPT, HOST};
+use reqwest::redirect::Policy;
+use reqwest::{Client, ClientBuilder, StatusCode};
+
+use super::ResolveError;
+use super::address::is_public;
+
+const MAX_REDIRECTS: usize = 3;
+
+/// A builder of HTTP clients whose TLS is done by rustls with ring.
+///
+/// A client that is built without it ends the program when no other part has chosen an
+/// implementation of TLS's cryptography.
+pub fn http_client_builder() -> ClientBuilder {
+    // it fails when one was chosen before, which is as good
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Client::builder()
+}
+
+/// Whom a question may reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// A URL that the operator configured: anywhere.
+    Operator,
+    /// A stranger's host, no redirects.
+    Stranger,
+    /// A stranger's host; it may send us on to another one, by https.
+    StrangerWithRedirects,
+}
+
+/// The HTTP clients. A system without TLS roots makes questions fail, not the start.
+pub(super) struct Web {
+    operator: Result<Client, String>,
+    stranger: Result<Client, String>,
+    redirected: Result<Client, String>,
+}
+
+/// What came back.
+pub(super) enum Answer {
+    Body(Vec<u8>),
+    /// 404 or 410.
+    Gone,
+}
+
+impl Web {
+    pub(super) fn new(timeout: Duration, allow_private: bool) -> Self {
+        let build = |builder: ClientBuilder| {
+            builder
+                .timeout(timeout)
+                .connect_timeout(timeout)
+                .user_agent(concat!("ues/", env!("CARGO_PKG_VERSION")))
+                .no_proxy()
+                .build()
+                .map_err(|e| describe(&e))
+        };
+        let guard = || {
+            let builder = http_client_builder();
+            if allow_private {
+                builder
+            } else {
+                builder.dns_resolver(Arc::new(PublicOnly))
+            }
+        };
+        Self {
+            operator: build(http_client_builder().redirect(Policy::none())),
+            stranger: build(guard().redirect(Policy::none())),
+            redirected: build(guard().redirect(redirects())),
+        }
+    }
+
+    /// Asks for a URL; an answer longer than `max_bytes` is an error.
+    pub(super) async fn get(
+        &self,
+        reach: Reach,
+        url: &str,
+        host: Option<&str>,
+        max_bytes: usize,
+    ) -> Result<Answer, ResolveError> {
+        let unreachable = |why: String| ResolveError::Unreachable {
+            what: url.to_owned(),
+            why,
+        };
+        let client = match reach {
+            Reach::Operator => &self.operator,
+            Reach::Stranger => &self.stranger,
+            Reach::StrangerWithRedirects => &self.redirected,
+        };
+        let client = client.as_ref().map_err(|why| unreachable(why.clone()))?;
+        let mut request = client.get(url).header(
+            ACCEPT,
+            "application/did+ld+json, application/json, text/plain",
+        );
+        if let Some(host) = host {
+            request = request.header(HOST, host);
+        }
+        let failed = |e: reqwest::Error| unreachable(describe(&e));
+        let mut response = request.send().await.map_err(failed)?;
+        match response.status() {
+            StatusCode::OK => {}
+            StatusCode::NOT_FOUND | StatusCode::GONE => return Ok(Answer::Gone),
+            status => return Err(unreachable(format!("it answered {status}"))),
+        }
+        let mut body = Vec::new();
+        while let Some(piece) = response.chunk().await.map_err(failed)? {
+            if body.len() + piece.len() > max_bytes {
+                return Err(unreachable(format!(
+                    "its answer is longer than {max_bytes} bytes"
+                )));
+            }
+            body.extend_from_slice(&piece);
+        }
+        Ok(Answer::Body(body))
+    }
+}
+
+/// Follows a few redirects, by https and to names only: addresses would pass the guard by.
+fn redirects() -> Policy {
+    Policy::custom(|attempt| {
+        if attempt.previous().len() > MAX_REDIRECTS {
+            attempt.error("too many redirects")
+        } else if attempt.url().scheme() != "https" || attempt.url().domain().is_none() {
+            attempt.error("a redirect to something else than https and a host name")
+        } else {
+            attempt.follow()
+        }
+    })
+}
+
+/// Resolves host names, and knows only public addresses.
+struct PublicOnly;
+
+impl Resolve for PublicOnly {
+    fn resolve(&self, name: Name) -> Resolving {
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            let public: Vec<SocketAddr> = found.filter(|found| is_public(found.ip())).collect();
+            if public.is_empty() {
+                return Err(format!("{} has no public address", name.as_str()).into());
+            }
+            Ok(Box::new(public.into_iter()) as Addrs)
+        })
+    }
+}
+
+/// An error with its causes, and without the URL, which the caller knows.
+fn describe(error: &reqwest::Error) -> String {
+    let mut text = String::new();
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(error) = cause {
+        if !text.is_empty() {
+            text.push_str(": ");
+        }
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
