@@ -1,5 +1,11 @@
 //! The interoperability vectors of AT Protocol for Lexicon, and the official documents.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 use std::fs;
 use std::path::PathBuf;
 

@@ -21,7 +21,7 @@ pub(super) trait Data: Sized + 'static {
 pub(super) trait Entries<D: 'static> {
     fn get(&self, key: &str) -> Option<&D>;
     fn len(&self) -> usize;
-    fn entries<'a>(&'a self) -> impl Iterator<Item = (&'a str, &'a D)>;
+    fn entries(&self) -> impl Iterator<Item = (&str, &D)>;
 }
 
 /// What a value is.
@@ -112,7 +112,7 @@ impl Entries<Ipld> for BTreeMap<String, Ipld> {
         BTreeMap::len(self)
     }
 
-    fn entries<'a>(&'a self) -> impl Iterator<Item = (&'a str, &'a Ipld)> {
+    fn entries(&self) -> impl Iterator<Item = (&str, &Ipld)> {
         self.iter().map(|(key, value)| (key.as_str(), value))
     }
 }
@@ -171,7 +171,7 @@ impl Entries<Value> for serde_json::Map<String, Value> {
         serde_json::Map::len(self)
     }
 
-    fn entries<'a>(&'a self) -> impl Iterator<Item = (&'a str, &'a Value)> {
+    fn entries(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.iter().map(|(key, value)| (key.as_str(), value))
     }
 }

@@ -32,17 +32,15 @@ pub(super) fn matches(format: StringFormat, text: &str, strict: bool) -> bool {
 
 /// Whether a string is a CID that can be read, not only one that looks like it.
 pub(super) fn is_cid(text: &str) -> bool {
-    if CidString::check(text).is_err() {
-        return false;
-    }
     // Nearly all are base32 and short: these are read on the stack.
     let mut buffer = [0u8; 128];
     if let Some(body) = text.strip_prefix('b')
-        && !body.bytes().any(|b| b.is_ascii_uppercase())
         && let Ok(length) = BASE32.decode_len(body.len())
         && let Some(space) = buffer.get_mut(..length)
     {
-        return BASE32.decode_mut(body.as_bytes(), space).is_ok() && cid_from_bytes(space).is_ok();
+        return !body.bytes().any(|b| b.is_ascii_uppercase())
+            && BASE32.decode_mut(body.as_bytes(), space).is_ok()
+            && cid_from_bytes(space).is_ok();
     }
-    parse_cid(text).is_ok()
+    CidString::check(text).is_ok() && parse_cid(text).is_ok()
 }
