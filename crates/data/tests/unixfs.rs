@@ -81,6 +81,108 @@ fn well_known_cids() {
     );
 }
 
+/// Length of the file, then CID and size of all blocks with the old defaults and with `--cid-version=1`.
+///
+/// Made by the npm package ipfs-unixfs-importer with the settings of `ipfs add`.
+const LARGE: [(usize, &str, u64, &str, u64); 7] = [
+    (
+        1,
+        "QmckNAcWX3uq4Mx8rSCsHvYyBuEwjPWkSBJ9NkJq1GEhma",
+        9,
+        "bafkreig2xu5p65u7a7vsszkad2yctf2oxorua6x5akzg3w2wj2s7r35ooi",
+        1,
+    ),
+    (
+        262_144,
+        "QmYH5u9QHv3vJAuYtVEVjdoKTqwxDse32uG6QZHjrUBTxH",
+        262_158,
+        "bafkreidd6k2rtu2k6woh25xxx2nxk2d2ifjrn54h6wjqfbqijyvdl2nrmq",
+        262_144,
+    ),
+    (
+        262_145,
+        "QmXk293KuVQQYgGpKe91CzW2hykJGFjmhjV4ZUDrXiRTFc",
+        262_267,
+        "bafybeidmf7miq54symki3qff7ohjgfhn23ysap4nt7fcolcjetgkyvqoaa",
+        262_249,
+    ),
+    (
+        1_000_000,
+        "QmXTzZQF1rPHGKK5u94EpvZwMZHo4disLMUFfZygat8jQ4",
+        1_000_256,
+        "bafybeicfqavgjm2zjrnv4glvw26k4jcucpmugsrh26lqagqe3vo7hlbfbi",
+        1_000_208,
+    ),
+    (
+        174 << 18,
+        "QmUfTtxTCStSw1Gw8ECVdTBBGao5hGnn23FAfubpZwCF2U",
+        45_623_854,
+        "bafybeid3u6ywprs7daea5cngbzwx3dxtb5ov464joy4p4ctguxa4dtm4ue",
+        45_621_766,
+    ),
+    (
+        (174 << 18) + 1,
+        "QmWrwe6nrE5JShDNfK29Hfh8yzmsTbZcwMrjFXTpDD92h2",
+        45_624_016,
+        "bafybeiak6ul52u63lryr7aaih6sa7n6wbxwdhwgwngisfkspjlt2orzvk4",
+        45_621_926,
+    ),
+    (
+        (175 << 18) + 5,
+        "QmPMUT3xEdiG9HiUsVW3ZtQSyvkbDaVhHnXxbDZwrLSPei",
+        45_886_232,
+        "bafybeidocqxzl6v4g5mz2fvv3ld3jyssovnqcc6r2qes7i7zwfektlodue",
+        45_884_130,
+    ),
+];
+
+#[test]
+fn large_files_have_the_cids_that_ipfs_gives() {
+    for (len, cid_v0, size_v0, cid_v1, size_v1) in LARGE {
+        let bytes = pattern(len);
+        let (cid, size, _) = add(&bytes, ImportOptions::cid_v0());
+        assert_eq!(
+            (cid.to_string().as_str(), size),
+            (cid_v0, size_v0),
+            "{len} bytes"
+        );
+        let (cid, size, blocks) = add(&bytes, ImportOptions::cid_v1());
+        assert_eq!(
+            (cid.to_string().as_str(), size),
+            (cid_v1, size_v1),
+            "{len} bytes"
+        );
+        assert!(cat(&blocks, cid) == bytes, "{len} bytes come back");
+    }
+}
+
+#[test]
+fn folders_have_the_cids_that_ipfs_gives() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("b")).unwrap();
+    std::fs::write(folder.path().join("a.txt"), pattern(300_000)).unwrap();
+    std::fs::write(folder.path().join("b/c"), pattern(10)).unwrap();
+    std::fs::write(folder.path().join("é"), "").unwrap();
+    for (options, cid, size) in [
+        (
+            ImportOptions::cid_v0(),
+            "QmVzBW9GKNnWc3Mu5vGzh2WPhEXbtenQmC1nMHzrpEWmA5",
+            300_343,
+        ),
+        (
+            ImportOptions::cid_v1(),
+            "bafybeieddoy2wb6rgth67qjnsm7256wghsm47axivypq2relw5demolbxq",
+            300_313,
+        ),
+    ] {
+        let made = import_path(folder.path(), options, &mut Blocks::new()).unwrap();
+        assert_eq!(
+            (made.cid.to_string().as_str(), made.total_size),
+            (cid, size)
+        );
+    }
+}
+
 #[test]
 fn files_come_back_at_every_shape_of_tree() {
     let small = ImportOptions {

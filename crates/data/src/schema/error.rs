@@ -44,6 +44,14 @@ pub enum SchemaError {
         /// The field or member.
         member: String,
     },
+    /// A schema as data that lacks something, or has it in another form.
+    #[error("type {name}: {expected} expected in the schema's data")]
+    Dmt {
+        /// The type.
+        name: String,
+        /// What should be there.
+        expected: &'static str,
+    },
     /// Longer or nested deeper than any reasonable schema.
     #[error("a schema of at most {0} expected")]
     TooLarge(&'static str),
