@@ -1,0 +1,255 @@
+//! What an operator can set.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Configuration of a node's AT Protocol server. Every field has a default that suits a node on
+/// localhost, so an empty table is a valid configuration.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where clients reach the node: scheme, host and, if it is not the scheme's own, port.
+    pub public_url: String,
+    /// DID of the service; by default `did:web` of the public URL's host.
+    pub service_did: Option<String>,
+    /// Domains under which accounts may take a handle, each with its leading dot.
+    pub handle_domains: Vec<String>,
+    /// Whether an account needs an invite code.
+    pub invite_required: bool,
+    /// A did:key that every new did:plc gets as its highest rotation key.
+    pub recovery_key: Option<String>,
+    /// Link shown by `describeServer`.
+    pub privacy_policy_url: Option<String>,
+    /// Link shown by `describeServer`.
+    pub terms_of_service_url: Option<String>,
+    /// Address shown by `describeServer`.
+    pub contact_email: Option<String>,
+    /// Where DIDs of new accounts are registered.
+    pub plc: PlcMode,
+    /// Requests allowed by address and account.
+    pub rate_limits: RateLimits,
+    /// Sizes of what a client may send.
+    pub sizes: Sizes,
+    /// Times and counts that keep slow and numerous clients in bounds.
+    pub connections: Connections,
+    /// The event stream.
+    pub firehose: Firehose,
+    /// Whether repositories may be imported.
+    pub accept_imports: bool,
+    /// Checks each answer against its lexicon too, and fails the request when it does not conform:
+    /// for development.
+    pub check_outputs: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            public_url: "http://localhost:2583".to_owned(),
+            service_did: None,
+            handle_domains: vec![".test".to_owned()],
+            invite_required: false,
+            recovery_key: None,
+            privacy_policy_url: None,
+            terms_of_service_url: None,
+            contact_email: None,
+            plc: PlcMode::Embedded,
+            rate_limits: RateLimits::default(),
+            sizes: Sizes::default(),
+            connections: Connections::default(),
+            firehose: Firehose::default(),
+            accept_imports: true,
+            check_outputs: cfg!(debug_assertions),
+        }
+    }
+}
+
+impl Config {
+    /// The public URL without a trailing slash, as it stands in DID documents.
+    pub fn endpoint(&self) -> &str {
+        self.public_url.trim_end_matches('/')
+    }
+
+    /// Host and port of the public URL.
+    pub fn authority(&self) -> &str {
+        let rest = self.endpoint();
+        let rest = rest.split_once("://").map_or(rest, |(_, rest)| rest);
+        rest.split('/').next().unwrap_or(rest)
+    }
+
+    /// Host of the public URL, without the port.
+    pub fn hostname(&self) -> &str {
+        let authority = self.authority();
+        match authority.rsplit_once(':') {
+            Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
+            _ => authority,
+        }
+    }
+
+    /// DID of the service. A port is escaped, as did:web demands.
+    pub fn service_did(&self) -> String {
+        match &self.service_did {
+            Some(did) => did.clone(),
+            None => format!("did:web:{}", self.authority().replace(':', "%3A")),
+        }
+    }
+
+    /// Whether `handle` lies under one of the node's own domains.
+    pub fn serves_handle(&self, handle: &str) -> bool {
+        self.handle_domains
+            .iter()
+            .any(|d| handle.ends_with(d.as_str()) || handle == d.trim_start_matches('.'))
+    }
+}
+
+/// Where DIDs of new accounts are registered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PlcMode {
+    /// In the node's own directory, served under `/plc`.
+    Embedded,
+    /// In the directory at this URL, `https://plc.directory` for the public network.
+    Url(String),
+}
+
+/// Rate limits, with the official server's numbers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RateLimits {
+    /// Switches all of them.
+    pub enabled: bool,
+    /// A request with this value in `x-ratelimit-bypass` is not limited.
+    pub bypass_key: Option<String>,
+    /// Addresses that are not limited, and whose `x-forwarded-for` is believed.
+    pub bypass_ips: Vec<std::net::IpAddr>,
+}
+
+impl Default for RateLimits {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            bypass_key: None,
+            bypass_ips: Vec::new(),
+        }
+    }
+}
+
+/// Sizes of what a client may send, in bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sizes {
+    /// A JSON body.
+    pub json: usize,
+    /// The JSON body of a method that writes records.
+    pub record_json: usize,
+    /// An uploaded blob.
+    pub blob: u64,
+    /// An imported repository.
+    pub import: u64,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self {
+            json: 150 * 1024,
+            record_json: 1_000_000,
+            blob: 5 * 1024 * 1024,
+            import: 4 << 30,
+        }
+    }
+}
+
+/// Bounds for connections.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Connections {
+    /// Connections open at one time; more wait to be accepted.
+    pub max: usize,
+    /// Seconds a client may take to send its request's head.
+    pub header_timeout_s: u64,
+    /// Seconds without a byte after which a request's body is given up.
+    pub body_idle_timeout_s: u64,
+    /// Seconds that a stop waits for requests in flight.
+    pub shutdown_grace_s: u64,
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self {
+            max: 10_000,
+            header_timeout_s: 30,
+            body_idle_timeout_s: 30,
+            shutdown_grace_s: 10,
+        }
+    }
+}
+
+impl Connections {
+    /// See `header_timeout_s`.
+    pub fn header_timeout(&self) -> Duration {
+        Duration::from_secs(self.header_timeout_s)
+    }
+
+    /// See `body_idle_timeout_s`.
+    pub fn body_idle_timeout(&self) -> Duration {
+        Duration::from_secs(self.body_idle_timeout_s)
+    }
+
+    /// See `shutdown_grace_s`.
+    pub fn shutdown_grace(&self) -> Duration {
+        Duration::from_secs(self.shutdown_grace_s)
+    }
+}
+
+/// Bounds of the event stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Firehose {
+    /// Events that a live subscriber may lag behind before it is cut off.
+    pub max_lag_events: usize,
+    /// Bytes of newest messages kept in memory for all live subscribers together; who lags behind
+    /// more than this is served from the log.
+    pub ring_bytes: usize,
+    /// Subscribers at one time.
+    pub max_subscribers: usize,
+    /// Seconds without a byte accepted after which a subscriber is cut off.
+    pub stall_timeout_s: u64,
+    /// Seconds between pings.
+    pub ping_interval_s: u64,
+}
+
+impl Default for Firehose {
+    fn default() -> Self {
+        Self {
+            max_lag_events: 20_000,
+            ring_bytes: 32 << 20,
+            max_subscribers: 2_000,
+            stall_timeout_s: 30,
+            ping_interval_s: 30,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_a_local_node() {
+        let config = Config::default();
+        assert_eq!(config.service_did(), "did:web:localhost%3A2583");
+        assert_eq!(config.hostname(), "localhost");
+        assert!(config.serves_handle("alice.test"));
+        assert!(!config.serves_handle("alice.example.com"));
+    }
+
+    #[test]
+    fn names_of_a_public_node() {
+        let config = Config {
+            public_url: "https://pds.example.com/".into(),
+            ..Config::default()
+        };
+        assert_eq!(config.service_did(), "did:web:pds.example.com");
+        assert_eq!(config.endpoint(), "https://pds.example.com");
+    }
+}

@@ -1,0 +1,125 @@
+//! The one task that follows the log and makes each message once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio_util::sync::CancellationToken;
+use ues_storage::Store;
+
+use crate::config::Firehose as Config;
+
+use super::message;
+use super::ring::Ring;
+
+/// Events and bytes that one step reads from the log.
+const STEP_EVENTS: usize = 4096;
+const STEP_BYTES: usize = 4 << 20;
+
+/// The live end of the stream.
+#[derive(Clone)]
+pub struct Hub {
+    inner: Arc<Inner>,
+}
+
+pub(super) struct Inner {
+    pub store: Store,
+    pub config: Config,
+    pub ring: Ring,
+    pub stopping: CancellationToken,
+    subscribers: AtomicUsize,
+}
+
+impl Hub {
+    /// A hub over a store's log. [`Hub::run`] makes it live.
+    pub fn new(store: Store, config: Config) -> Self {
+        let ring = Ring::new(store.log().last_durable(), config.ring_bytes);
+        Self {
+            inner: Arc::new(Inner {
+                store,
+                config,
+                ring,
+                stopping: CancellationToken::new(),
+                subscribers: AtomicUsize::new(0),
+            }),
+        }
+    }
+
+    /// Follows the log until the hub is stopped.
+    pub async fn run(self) {
+        let inner = &self.inner;
+        let mut durable = inner.store.log().subscribe();
+        loop {
+            tokio::select! {
+                () = inner.stopping.cancelled() => return,
+                changed = durable.changed() => if changed.is_err() { return },
+            }
+            let newest = *durable.borrow_and_update();
+            if inner.subscribers.load(Ordering::Acquire) == 0 {
+                inner.ring.skip_to(newest);
+                continue;
+            }
+            if let Err(cause) = self.catch_up(newest) {
+                // Subscribers read the log themselves and meet the same fault.
+                tracing::error!(%cause, "the event stream cannot read the log");
+                inner.ring.skip_to(newest);
+            }
+        }
+    }
+
+    fn catch_up(&self, newest: u64) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let inner = &self.inner;
+        while inner.ring.last() < newest {
+            let events = inner
+                .store
+                .log()
+                .read(inner.ring.last(), STEP_EVENTS, STEP_BYTES)?;
+            let Some(first) = events.first().map(|e| e.seq) else {
+                break;
+            };
+            let messages: Vec<_> = events
+                .iter()
+                .map(message::event)
+                .collect::<Result<_, _>>()?;
+            inner.ring.push(first, messages);
+        }
+        Ok(())
+    }
+
+    /// Tells all subscribers that the node stops, and ends [`Hub::run`].
+    pub fn stop(&self) {
+        self.inner.stopping.cancel();
+    }
+
+    /// Waits until the hub is stopped.
+    pub async fn stopped(&self) {
+        self.inner.stopping.cancelled().await;
+    }
+
+    /// Subscribers now.
+    pub fn subscribers(&self) -> usize {
+        self.inner.subscribers.load(Ordering::Acquire)
+    }
+
+    pub(super) fn shared(&self) -> &Inner {
+        &self.inner
+    }
+
+    /// Counts a subscriber in, until the ticket is dropped; `None` when there are too many.
+    pub(super) fn enter(&self) -> Option<Present> {
+        let count = &self.inner.subscribers;
+        let before = count.fetch_add(1, Ordering::AcqRel);
+        let ticket = Present { hub: self.clone() };
+        (before < self.inner.config.max_subscribers).then_some(ticket)
+    }
+}
+
+/// A subscriber's presence.
+pub(super) struct Present {
+    hub: Hub,
+}
+
+impl Drop for Present {
+    fn drop(&mut self) {
+        self.hub.inner.subscribers.fetch_sub(1, Ordering::AcqRel);
+    }
+}

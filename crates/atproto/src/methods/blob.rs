@@ -1,0 +1,208 @@
+//! Blobs: uploaded, served, and those that are missing.
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::{Bytes, BytesMut};
+use http::{HeaderValue, header};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use ues_data::{Cid, Multihash, content_id, parse_cid};
+use ues_repo::repo::blobs::BlobMeta;
+use ues_storage::{ObjectReader, ObjectWriter};
+
+use crate::limits::UPLOAD_BLOB;
+use crate::xrpc::{Auth, Call, Method, Reply, XrpcError};
+
+use super::prepare::write_error;
+use super::sync::visible_account;
+
+/// Bytes gathered before they are handed to a thread that may block.
+const GATHER: usize = 256 * 1024;
+/// First bytes of a blob that are looked at to tell its type.
+const SNIFF: usize = 8192;
+
+/// The methods of this file.
+pub fn methods(limit: u64) -> [Method; 3] {
+    [
+        Method::new("com.atproto.repo.uploadBlob", Auth::Live, upload_blob).body_limit(limit),
+        Method::new(
+            "com.atproto.repo.listMissingBlobs",
+            Auth::Session,
+            list_missing_blobs,
+        ),
+        Method::new("com.atproto.sync.getBlob", Auth::Optional, get_blob),
+    ]
+}
+
+async fn upload_blob(mut call: Call) -> Result<Reply, XrpcError> {
+    call.spend_by_address(UPLOAD_BLOB)?;
+    let did = call.did()?.clone();
+    let mut pieces = call
+        .stream
+        .take()
+        .ok_or_else(|| XrpcError::internal("no body"))?;
+    let head = call.ctx.repos.head(&did).map_err(XrpcError::internal)?;
+    let owner = head.ok_or_else(|| XrpcError::invalid(format!("No repo root found for {did}")))?;
+    let owner = owner.owner;
+    let holder = call.ctx.repos.blob_holder(owner);
+    let mut upload = Upload {
+        writer: call.ctx.store.objects().writer(holder),
+        hash: Sha256::new(),
+    };
+    let mut first: Option<Bytes> = None;
+    let mut gathered = BytesMut::new();
+    while let Some(piece) = pieces.next().await? {
+        gathered.extend_from_slice(&piece);
+        if gathered.len() >= GATHER {
+            let part = gathered.split().freeze();
+            first.get_or_insert_with(|| part.slice(..SNIFF.min(part.len())));
+            upload = blocking(move || upload.push(&part)).await?;
+        }
+    }
+    let rest = gathered.freeze();
+    let first = first.unwrap_or_else(|| rest.slice(..SNIFF.min(rest.len())));
+    let (object, size, cid) = blocking(move || upload.push(&rest)?.finish()).await?;
+    let meta = BlobMeta {
+        cid,
+        size,
+        mime: sniff(&first).unwrap_or(&call.media_type).to_owned(),
+        uploaded_ms: call.ctx.now_ms(),
+        object,
+        slot: holder.slot,
+    };
+    call.ctx
+        .repos
+        .enter_blob(owner, &meta)
+        .await
+        .map_err(write_error)?;
+    Reply::json(&json!({ "blob": {
+        "$type": "blob",
+        "ref": { "$link": cid.to_string() },
+        "mimeType": meta.mime,
+        "size": size,
+    } }))
+}
+
+/// A blob on its way in.
+struct Upload {
+    writer: ObjectWriter,
+    hash: Sha256,
+}
+
+impl Upload {
+    fn push(mut self, part: &[u8]) -> Result<Self, XrpcError> {
+        self.hash.update(part);
+        self.writer.push(part).map_err(XrpcError::internal)?;
+        Ok(self)
+    }
+
+    fn finish(self) -> Result<(ues_storage::ObjectId, u64, Cid), XrpcError> {
+        let (object, size) = self.writer.finish().map_err(XrpcError::internal)?;
+        let digest: [u8; 32] = self.hash.finalize().into();
+        let hash = Multihash::wrap(content_id::SHA2_256, &digest).map_err(XrpcError::internal)?;
+        Ok((object, size, Cid::new_v1(content_id::RAW, hash)))
+    }
+}
+
+/// Runs what blocks on the disk on a thread for it.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, XrpcError> + Send + 'static,
+) -> Result<T, XrpcError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(XrpcError::internal)?
+}
+
+/// The media type by the first bytes. Text has no mark of its own, so there the client is believed.
+fn sniff(first: &[u8]) -> Option<&'static str> {
+    let found = infer::get(first)?.mime_type();
+    (!found.starts_with("text/")).then_some(found)
+}
+
+async fn list_missing_blobs(call: Call) -> Result<Reply, XrpcError> {
+    let did = call.did()?;
+    let limit = call.params.limit(500, 1000);
+    let after = call
+        .params
+        .text("cursor")
+        .map(|cid| parse_cid(cid).map_err(|e| XrpcError::invalid(e.to_string())))
+        .transpose()?;
+    let missing = call
+        .ctx
+        .repos
+        .missing_blobs(did, after.as_ref(), limit)
+        .map_err(XrpcError::internal)?;
+    let blobs: Vec<_> = missing
+        .iter()
+        .map(|(cid, path)| {
+            json!({ "cid": cid.to_string(), "recordUri": format!("at://{did}/{path}") })
+        })
+        .collect();
+    match missing.last() {
+        Some((cid, _)) => Reply::json(&json!({ "cursor": cid.to_string(), "blobs": blobs })),
+        None => Reply::json(&json!({ "blobs": blobs })),
+    }
+}
+
+async fn get_blob(call: Call) -> Result<Reply, XrpcError> {
+    let account = visible_account(&call)?;
+    let cid = parse_cid(call.params.required("cid")?);
+    let cid = cid.map_err(|e| XrpcError::invalid(e.to_string()))?;
+    let not_found = || XrpcError::named("BlobNotFound", "Blob not found");
+    let meta = call
+        .ctx
+        .repos
+        .blob(&account.did, &cid)
+        .map_err(XrpcError::internal)?;
+    let meta = meta.ok_or_else(not_found)?;
+    let objects = call.ctx.store.objects();
+    let object = meta.object;
+    let reader = blocking(move || objects.open(&object).map_err(XrpcError::internal)).await?;
+    let reader = reader.ok_or_else(not_found)?;
+    let pieces = futures::stream::try_unfold(reader, |reader| async {
+        let (piece, reader) = tokio::task::spawn_blocking(move || next_piece(reader))
+            .await
+            .map_err(std::io::Error::other)?;
+        Ok::<_, std::io::Error>(piece?.map(|piece| (piece, reader)))
+    });
+    let mut response = Response::new(Body::from_stream(pieces));
+    let headers = response.headers_mut();
+    let mime = HeaderValue::try_from(meta.mime.as_str());
+    let mime = mime.unwrap_or(HeaderValue::from_static("application/octet-stream"));
+    headers.insert(header::CONTENT_TYPE, mime);
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(meta.size));
+    // What strangers uploaded must not run in a browser under the node's address.
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    headers.insert(
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static("default-src 'none'; sandbox"),
+    );
+    let name = HeaderValue::try_from(format!("attachment; filename=\"{cid}\""));
+    headers.insert(
+        header::CONTENT_DISPOSITION,
+        name.map_err(XrpcError::internal)?,
+    );
+    Ok(Reply::Other(response))
+}
+
+fn next_piece(mut reader: ObjectReader) -> (std::io::Result<Option<Bytes>>, ObjectReader) {
+    let piece = reader.next_chunk().map_err(std::io::Error::other);
+    (piece, reader)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sniff;
+
+    #[test]
+    fn types_by_their_first_bytes() {
+        assert_eq!(sniff(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"), Some("image/png"));
+        assert_eq!(sniff(b"\xff\xd8\xff\xe0\0\x10JFIF"), Some("image/jpeg"));
+        assert_eq!(sniff(b"<!DOCTYPE html><html></html>"), None);
+        assert_eq!(sniff(b"hello"), None);
+        assert_eq!(sniff(b""), None);
+    }
+}

@@ -1,0 +1,239 @@
+//! `com.atproto.sync`: repositories as other servers read them.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use bytes::Bytes;
+use serde_json::json;
+use tokio::task::JoinHandle;
+use ues_data::{Cid, car, parse_cid};
+use ues_repo::repo::write::RecordPath;
+use ues_repo::repo::{Export, RepoError};
+use ues_repo::syntax::{Did, Nsid, RecordKey, Tid};
+
+use crate::accounts::Account;
+use crate::limits::GET_REPO;
+use crate::xrpc::{Auth, Call, Method, Reply, XrpcError};
+
+use super::repo_read::available_account;
+
+const CAR: &str = "application/vnd.ipld.car";
+/// Most blocks of one call of `getBlocks`.
+const MAX_BLOCKS: usize = 1000;
+
+/// The methods of this file.
+pub fn methods() -> [Method; 9] {
+    let auth = Auth::Optional;
+    [
+        Method::new("com.atproto.sync.getRepo", auth, get_repo).not_counted(),
+        Method::new("com.atproto.sync.getCheckout", auth, get_repo),
+        Method::new("com.atproto.sync.getHead", auth, get_head),
+        Method::new("com.atproto.sync.getRecord", auth, get_record),
+        Method::new("com.atproto.sync.getBlocks", auth, get_blocks),
+        Method::new("com.atproto.sync.getLatestCommit", auth, get_latest_commit),
+        Method::new(
+            "com.atproto.sync.getRepoStatus",
+            Auth::Open,
+            get_repo_status,
+        ),
+        Method::new("com.atproto.sync.listRepos", Auth::Open, list_repos),
+        Method::new("com.atproto.sync.listBlobs", auth, list_blobs),
+    ]
+}
+
+/// The account whose repository is asked for, if the caller may see it.
+pub fn visible_account(call: &Call) -> Result<Arc<Account>, XrpcError> {
+    let did = call.params.required("did")?;
+    let owner = call.caller.did().is_some_and(|caller| caller == did);
+    available_account(&call.ctx, did, owner)
+}
+
+fn read_error(did: &Did, e: RepoError) -> XrpcError {
+    match e {
+        RepoError::NotFound(_) => XrpcError::named(
+            "RepoNotFound",
+            format!("Could not find repo for DID: {did}"),
+        ),
+        other => XrpcError::internal(other),
+    }
+}
+
+async fn get_repo(call: Call) -> Result<Reply, XrpcError> {
+    call.spend_by_address(GET_REPO)?;
+    let account = visible_account(&call)?;
+    let since = call
+        .params
+        .text("since")
+        .map(|rev| Tid::parse(rev).map_err(|e| XrpcError::invalid(e.to_string())))
+        .transpose()?;
+    let did = account.did.clone();
+    let export = call
+        .ctx
+        .repos
+        .export(&did, since)
+        .map_err(|e| read_error(&did, e))?;
+    let pieces = futures::stream::try_unfold(Some(next_piece(export)), |reading| async {
+        let Some(reading) = reading else {
+            return Ok(None);
+        };
+        let (piece, export) = reading.await.map_err(std::io::Error::other)?;
+        match piece.transpose().map_err(std::io::Error::other)? {
+            // The next piece is made while this one is on its way.
+            Some(piece) => Ok(Some((piece, Some(next_piece(export))))),
+            None => Ok::<_, std::io::Error>(None),
+        }
+    });
+    Ok(Reply::bytes(CAR, Body::from_stream(pieces)))
+}
+
+/// Makes one piece on a thread that may block. No thread waits for a slow reader.
+fn next_piece(mut export: Export) -> JoinHandle<(Option<Result<Bytes, RepoError>>, Export)> {
+    tokio::task::spawn_blocking(move || (export.next(), export))
+}
+
+async fn get_head(call: Call) -> Result<Reply, XrpcError> {
+    let account = visible_account(&call)?;
+    let head = head(&call, &account, "HeadNotFound")?;
+    Reply::json(&json!({ "root": head.0.to_string() }))
+}
+
+async fn get_latest_commit(call: Call) -> Result<Reply, XrpcError> {
+    let account = visible_account(&call)?;
+    let (cid, rev) = head(&call, &account, "RepoNotFound")?;
+    Reply::json(&json!({ "cid": cid.to_string(), "rev": rev.as_str() }))
+}
+
+fn head(call: &Call, account: &Account, name: &'static str) -> Result<(Cid, Tid), XrpcError> {
+    let did = &account.did;
+    match call.ctx.repos.head(did).map_err(XrpcError::internal)? {
+        Some(head) => Ok((head.commit, head.rev)),
+        None => Err(XrpcError::named(
+            name,
+            format!("Could not find root for DID: {did}"),
+        )),
+    }
+}
+
+async fn get_record(call: Call) -> Result<Reply, XrpcError> {
+    let account = visible_account(&call)?;
+    let collection = Nsid::parse(call.params.required("collection")?);
+    let rkey = RecordKey::parse(call.params.required("rkey")?);
+    let collection = collection.map_err(|e| XrpcError::invalid(e.to_string()))?;
+    let rkey = rkey.map_err(|e| XrpcError::invalid(e.to_string()))?;
+    let path = RecordPath::new(&collection, &rkey);
+    let proof = call
+        .ctx
+        .repos
+        .proof(&account.did, &path)
+        .map_err(|e| read_error(&account.did, e))?;
+    Ok(Reply::bytes(CAR, proof))
+}
+
+async fn get_blocks(call: Call) -> Result<Reply, XrpcError> {
+    let account = visible_account(&call)?;
+    let wanted = call.params.texts("cids");
+    if wanted.len() > MAX_BLOCKS {
+        return Err(XrpcError::invalid(format!(
+            "Too many cids. Max: {MAX_BLOCKS}"
+        )));
+    }
+    let view = call
+        .ctx
+        .repos
+        .view(&account.did)
+        .map_err(|e| read_error(&account.did, e))?;
+    let mut out = Vec::new();
+    let mut missing = Vec::new();
+    car::write_header(&[], &mut out);
+    for text in wanted {
+        let cid = parse_cid(text).map_err(|e| XrpcError::invalid(e.to_string()))?;
+        match view.block(&cid).map_err(XrpcError::internal)? {
+            Some(bytes) => car::write_block(&cid, &bytes, &mut out),
+            None => missing.push(text),
+        }
+    }
+    if !missing.is_empty() {
+        let message = format!("Could not find cids: {}", missing.join(","));
+        return Err(XrpcError::named("BlockNotFound", message));
+    }
+    Ok(Reply::bytes(CAR, out))
+}
+
+async fn get_repo_status(call: Call) -> Result<Reply, XrpcError> {
+    let did = call.params.required("did")?;
+    let account = available_account(&call.ctx, did, true)?;
+    let mut answer = json!({ "did": account.did, "active": account.is_active() });
+    if let Some(status) = account.status().name() {
+        answer["status"] = status.into();
+    } else if let Some(head) = call
+        .ctx
+        .repos
+        .head(&account.did)
+        .map_err(XrpcError::internal)?
+    {
+        answer["rev"] = head.rev.as_str().into();
+    }
+    Reply::json(&answer)
+}
+
+async fn list_repos(call: Call) -> Result<Reply, XrpcError> {
+    let limit = call.params.limit(500, 1000);
+    let after = call
+        .params
+        .text("cursor")
+        .map(|cursor| {
+            cursor
+                .parse()
+                .map_err(|_| XrpcError::invalid("Malformed cursor"))
+        })
+        .transpose()?;
+    let page = call
+        .ctx
+        .repos
+        .list(after, limit)
+        .map_err(XrpcError::internal)?;
+    let repos: Vec<_> = page
+        .iter()
+        .map(|(did, head)| {
+            let mut repo = json!({
+                "did": did,
+                "head": head.commit.to_string(),
+                "rev": head.rev.as_str(),
+                "active": head.status.is_active(),
+            });
+            if let Some(status) = head.status.name() {
+                repo["status"] = status.into();
+            }
+            repo
+        })
+        .collect();
+    let mut answer = json!({ "repos": repos });
+    if let Some((_, head)) = page.last() {
+        answer["cursor"] = head.owner.to_string().into();
+    }
+    Reply::json(&answer)
+}
+
+async fn list_blobs(call: Call) -> Result<Reply, XrpcError> {
+    let account = visible_account(&call)?;
+    let params = &call.params;
+    let limit = params.limit(500, 1000);
+    let since = params
+        .text("since")
+        .map(|rev| Tid::parse(rev).map_err(|e| XrpcError::invalid(e.to_string())))
+        .transpose()?;
+    let after = params
+        .text("cursor")
+        .map(|cid| parse_cid(cid).map_err(|e| XrpcError::invalid(e.to_string())))
+        .transpose()?;
+    let cids = call
+        .ctx
+        .repos
+        .list_blobs(&account.did, since.as_ref(), after.as_ref(), limit)
+        .map_err(|e| read_error(&account.did, e))?;
+    let cids: Vec<String> = cids.iter().map(Cid::to_string).collect();
+    match cids.last() {
+        Some(last) => Reply::json(&json!({ "cursor": last, "cids": cids })),
+        None => Reply::json(&json!({ "cids": cids })),
+    }
+}

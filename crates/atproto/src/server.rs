@@ -1,0 +1,189 @@
+//! The server: put together, as a router, and on a port.
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{any, get};
+use tokio::net::TcpListener;
+use tower_http::cors::{AllowHeaders, AllowMethods, Any, CorsLayer};
+use ues_repo::lexicon::{Lexicons, RegisterError};
+use ues_repo::repo::{RepoError, Repositories};
+use ues_repo::syntax::TidClock;
+use ues_storage::{ProjectionHandle, StorageError, Store};
+
+use crate::accounts::{AccountKeys, Accounts, Passwords, Sessions, TokenSigner};
+use crate::app::{App, Apps, Boxed};
+use crate::census::{Census, CensusTaker};
+use crate::config::{Config, PlcMode};
+use crate::context::{Context, Parts};
+use crate::firehose::Hub;
+use crate::identity::{Identities, IdentityError};
+use crate::limits::Limiter;
+use crate::methods;
+use crate::node_keys::NodeKeys;
+use crate::web;
+use crate::xrpc::{Dispatcher, Methods, NoLexicon, dispatch};
+
+/// How long a browser may remember that any origin is welcome.
+const CORS_MAX_AGE: std::time::Duration = std::time::Duration::from_secs(86_400);
+
+/// Why a server cannot be put together.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServerError {
+    /// The store failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The repositories cannot be opened.
+    #[error(transparent)]
+    Repo(#[from] RepoError),
+    /// Identities cannot be had.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// A method has no lexicon.
+    #[error(transparent)]
+    Method(#[from] NoLexicon),
+    /// An application's lexicon is refused.
+    #[error("a lexicon of {app} is refused: {reason}")]
+    Lexicon {
+        /// The application.
+        app: &'static str,
+        /// Why.
+        reason: RegisterError,
+    },
+}
+
+/// A node's AT Protocol server.
+///
+/// Made inside a tokio runtime, since it starts the task that follows the event log.
+pub struct Server {
+    ctx: Context,
+    methods: Methods,
+    apps: Apps,
+    projections: Vec<ProjectionHandle>,
+}
+
+impl Server {
+    /// Puts a server together over a store.
+    pub fn new(config: Config, store: Store, node_keys: NodeKeys) -> Result<Self, ServerError> {
+        let service_did = config.service_did();
+        let lexicons = Lexicons::official();
+        let methods = methods::all(&config, &lexicons)?;
+        let keys = Arc::new(AccountKeys::open(&store, &node_keys.accounts)?);
+        let repos = Repositories::open(store.clone(), Arc::clone(&keys) as _)?;
+        let signer = TokenSigner::new(&node_keys.sessions, service_did.clone());
+        let census = Census::default();
+        let taker = CensusTaker::open(store.clone(), repos.clone(), census.clone())?;
+        let ctx = Context::new(Parts {
+            identities: Identities::open(&config, &store, node_keys.plc_rotation)?,
+            sessions: Sessions::open(store.clone(), signer)?,
+            accounts: Arc::new(Accounts::open(&store)?),
+            passwords: Passwords::default(),
+            limiter: Limiter::new(config.rate_limits.clone()),
+            hub: Hub::new(store.clone(), config.firehose.clone()),
+            clock: TidClock::random(),
+            service_did,
+            lexicons,
+            repos,
+            keys,
+            census,
+            config,
+            store,
+        });
+        let projections = vec![ctx.store.project(taker)?];
+        tokio::spawn(ctx.hub.clone().run());
+        Ok(Self {
+            ctx,
+            methods,
+            apps: Vec::new(),
+            projections,
+        })
+    }
+
+    /// Plugs an application in.
+    pub fn app(mut self, app: Arc<dyn App>) -> Result<Self, ServerError> {
+        for document in app.lexicons() {
+            self.ctx
+                .lexicons
+                .register(&document)
+                .map_err(|reason| ServerError::Lexicon {
+                    app: app.name(),
+                    reason,
+                })?;
+        }
+        for projection in app.projections(&self.ctx) {
+            self.projections
+                .push(self.ctx.store.project(Boxed(projection))?);
+        }
+        for method in app.methods(&self.ctx) {
+            self.methods.add(&self.ctx.lexicons, method)?;
+        }
+        self.apps.push(app);
+        Ok(self)
+    }
+
+    /// What the parts of the server work with.
+    pub fn context(&self) -> &Context {
+        &self.ctx
+    }
+
+    /// The NSIDs of all methods that are served, sorted.
+    pub fn methods(&self) -> Vec<&'static str> {
+        self.methods.names()
+    }
+
+    /// All routes.
+    pub fn router(&self) -> Router {
+        let dispatcher = Dispatcher {
+            ctx: self.ctx.clone(),
+            methods: Arc::new(self.methods.clone()),
+        };
+        let mut router = Router::new()
+            .route("/", get(web::page))
+            .route("/live", get(web::live))
+            .route("/robots.txt", get(web::robots))
+            .route("/.well-known/did.json", get(web::did_document))
+            .route("/.well-known/atproto-did", get(web::atproto_did))
+            .with_state(self.ctx.clone())
+            .route("/xrpc/_health", get(web::health))
+            .route("/xrpc/{*method}", any(dispatch).with_state(dispatcher));
+        if self.ctx.config.plc == PlcMode::Embedded {
+            router = router.nest("/plc", web::plc_routes(self.ctx.clone()));
+        }
+        for app in &self.apps {
+            router = router.merge(app.routes(&self.ctx));
+        }
+        let cors = CorsLayer::new()
+            .allow_origin(Any)
+            .allow_methods(AllowMethods::mirror_request())
+            .allow_headers(AllowHeaders::mirror_request())
+            .max_age(CORS_MAX_AGE);
+        router.layer(cors)
+    }
+
+    /// Serves until `shutdown` completes. Then no connection is accepted any more, requests in
+    /// flight end (within the configured time), and subscribers are told.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()>,
+    ) -> io::Result<()> {
+        let hub = self.ctx.hub.clone();
+        let router = self.router();
+        let connections = self.ctx.config.connections.clone();
+        let served =
+            crate::serve::serve(listener, router, &connections, shutdown, || hub.stop()).await;
+        self.stop();
+        served
+    }
+
+    /// Ends what runs in the background, for a server that was used as a router only.
+    pub fn stop(self) {
+        self.ctx.hub.stop();
+        for projection in self.projections {
+            projection.stop();
+        }
+    }
+}
