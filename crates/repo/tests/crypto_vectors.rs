@@ -1,5 +1,7 @@
 //! Keys and signatures: the interoperability vectors and properties.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use std::fs;
 
 use data_encoding::{BASE64_NOPAD, HEXLOWER};

@@ -1,5 +1,7 @@
 //! The embedded did:plc directory.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use std::sync::Arc;
 
 use serde_json::{Value, json};

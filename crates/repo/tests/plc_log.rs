@@ -1,5 +1,7 @@
 //! did:plc operations and the rules of their log.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
@@ -450,9 +452,9 @@ proptest! {
         for step in steps {
             now_ms += step.elapsed_ms;
             let base = step.base.index(log.len());
-            let prev = Some(known[base].cid.clone());
+            let prev = known[base].cid.clone();
             let operation = if step.end {
-                Operation::Tombstone(plc::Tombstone { prev: prev.unwrap(), sig: String::new() })
+                Operation::Tombstone(plc::Tombstone { prev, sig: String::new() })
             } else {
                 Operation::Update(PlcOperation {
                     rotation_keys: step.rotation.iter().map(|&k| key(k).did_key()).collect(),
@@ -460,7 +462,7 @@ proptest! {
                     // makes every operation another one
                     also_known_as: vec![format!("at://n{}.test", log.len())],
                     services: BTreeMap::new(),
-                    prev,
+                    prev: Some(prev),
                     sig: String::new(),
                 })
             };

@@ -1,5 +1,7 @@
 //! The resolver against small servers of the test's own.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,8 +15,12 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, UdpSocket};
 use ues_repo::crypto::{KeyKind, SigningKey};
+use ues_repo::identity::plc::directory::{Directory, DirectoryOptions};
+use ues_repo::identity::plc::{self, AccountIdentity};
 use ues_repo::identity::{DidDocument, ResolveError, Resolver, ResolverOptions};
 use ues_repo::syntax::{AtIdentifier, Did, Handle};
+use ues_storage::engine::MemoryEngine;
+use ues_storage::{Store, StoreOptions};
 
 /// An HTTP server that answers by `host path`.
 struct Server {
@@ -315,6 +321,41 @@ async fn dns_names_the_did() {
             Err(ResolveError::HandleNotFound(handle(name)))
         );
     }
+}
+
+#[tokio::test]
+async fn the_embedded_directory_is_asked_first() {
+    let server = Server::start().await;
+    let engine = Arc::new(MemoryEngine::default());
+    let store = Store::with_engine(engine, StoreOptions::default()).unwrap();
+    let directory = Directory::open(&store, DirectoryOptions::default()).unwrap();
+    let rotation = SigningKey::from_bytes(KeyKind::K256, &[1; 32]).unwrap();
+    let identity = AccountIdentity {
+        signing_key: rotation.verifying_key().clone(),
+        rotation_keys: vec![rotation.verifying_key().clone()],
+        handle: handle("alice.test"),
+        pds: server.url(),
+    };
+    let made = plc::create(&identity, &rotation).unwrap();
+    let end = plc::tombstone(&made.operation, &rotation).unwrap();
+    directory.submit(&made.did, made.operation).await.unwrap();
+
+    let mut options = with_local_test(&server);
+    options.directory = Some(directory.clone());
+    let resolver = Resolver::new(options);
+    let found = resolver.resolve_did(&made.did).await.unwrap();
+    assert_eq!(found.pds_endpoint(), Some(server.url().as_str()));
+    directory.submit(&made.did, end).await.unwrap();
+    assert_eq!(
+        resolver.refresh_did(&made.did).await,
+        Err(ResolveError::DidNotFound(made.did.clone()))
+    );
+    assert_eq!(server.asked(), 0);
+    // one that it does not know may be known elsewhere
+    let other = did("did:plc:other");
+    let host = server.address.to_string();
+    server.says(&host, "/did:plc:other", &document(&other, "other.test"));
+    assert!(resolver.resolve_did(&other).await.is_ok());
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! The interoperability vectors of AT Protocol syntax.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use std::fs;
 
 use proptest::prelude::*;

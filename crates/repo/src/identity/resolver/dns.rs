@@ -1,6 +1,6 @@
 //! Handles in DNS: one TXT record `did=…` at `_atproto.` and the handle.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
@@ -34,6 +34,13 @@ impl Dns {
             builder.build()
         });
         Self(resolver.map_err(|e| e.to_string()))
+    }
+
+    /// The addresses of a host.
+    pub(super) async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, String> {
+        let resolver = self.0.as_ref().map_err(String::clone)?;
+        let found = resolver.lookup_ip(host).await.map_err(|e| e.to_string())?;
+        Ok(found.iter().take(MAX_RECORDS).collect())
     }
 
     /// The DID that DNS names for a handle; none if there is no record, or more than one.

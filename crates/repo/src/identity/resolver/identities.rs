@@ -42,7 +42,7 @@ pub struct Resolver {
 /// Everything that asks, without the caches.
 struct Network {
     web: Web,
-    dns: Dns,
+    dns: Arc<Dns>,
     options: ResolverOptions,
 }
 
@@ -54,12 +54,15 @@ impl Resolver {
             expired: options.expire_after,
             no: options.remember_no,
         };
+        let dns = Arc::new(Dns::new(&options.dns_servers, options.timeout));
+        let for_addresses = (!options.dns_servers.is_empty()).then(|| Arc::clone(&dns));
+        let private = options.allow_private_addresses;
         Self {
             documents: StaleCache::new(options.cache_bytes, ages),
             handles: StaleCache::new(options.cache_bytes, ages),
             network: Arc::new(Network {
-                web: Web::new(options.timeout, options.allow_private_addresses),
-                dns: Dns::new(&options.dns_servers, options.timeout),
+                web: Web::new(options.timeout, private, for_addresses),
+                dns,
                 options,
             }),
         }

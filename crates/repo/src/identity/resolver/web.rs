@@ -11,6 +11,7 @@ use reqwest::{Client, ClientBuilder, StatusCode};
 
 use super::ResolveError;
 use super::address::is_public;
+use super::dns::Dns;
 
 const MAX_REDIRECTS: usize = 3;
 
@@ -50,7 +51,8 @@ pub(super) enum Answer {
 }
 
 impl Web {
-    pub(super) fn new(timeout: Duration, allow_private: bool) -> Self {
+    /// `dns` is set when the operator named DNS servers; otherwise the system is asked for addresses.
+    pub(super) fn new(timeout: Duration, allow_private: bool, dns: Option<Arc<Dns>>) -> Self {
         let build = |builder: ClientBuilder| {
             builder
                 .timeout(timeout)
@@ -65,7 +67,7 @@ impl Web {
             if allow_private {
                 builder
             } else {
-                builder.dns_resolver(Arc::new(PublicOnly))
+                builder.dns_resolver(Arc::new(PublicOnly { dns: dns.clone() }))
             }
         };
         Self {
@@ -134,13 +136,22 @@ fn redirects() -> Policy {
 }
 
 /// Resolves host names, and knows only public addresses.
-struct PublicOnly;
+struct PublicOnly {
+    dns: Option<Arc<Dns>>,
+}
 
 impl Resolve for PublicOnly {
     fn resolve(&self, name: Name) -> Resolving {
+        let dns = self.dns.clone();
         Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let public: Vec<SocketAddr> = found.filter(|found| is_public(found.ip())).collect();
+            let mut public: Vec<SocketAddr> = match dns {
+                Some(dns) => {
+                    let found = dns.addresses(name.as_str()).await?;
+                    found.into_iter().map(|ip| (ip, 0).into()).collect()
+                }
+                None => tokio::net::lookup_host((name.as_str(), 0)).await?.collect(),
+            };
+            public.retain(|found| is_public(found.ip()));
             if public.is_empty() {
                 return Err(format!("{} has no public address", name.as_str()).into());
             }
