@@ -50,10 +50,9 @@ fn rename(last: &Operation, by: &SigningKey, handle: &str) -> Operation {
     plc::update(last, by, |op| op.set_handle(&handle)).unwrap()
 }
 
-/// The example of the did:plc specification's own test suite: a real log of the public directory.
 #[test]
-fn legacy_creation_of_a_real_account() {
-    // the first account of the network, as https://plc.directory gives it
+fn a_real_account_of_the_public_directory() {
+    // did:plc:z72i7hdynmk6r22z27h6tvur as https://plc.directory gives it
     let json = json!({
         "sig": "9NuYV7AqwHVTc0YuWzNV3CJafsSZWH7qCxHRUIP2xWlB-YexXC1OaYAnUayiCXLVzRQ8WBXIqF-SvZdNalwcjA",
         "prev": null,
