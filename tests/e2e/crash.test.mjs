@@ -17,6 +17,8 @@ const ACCOUNTS = 4
 const WRITERS = 4 // of each account
 const KEYS = 40 // of each writer
 const THING = 'com.example.thing'
+// The official server keeps repositories and log in separate databases: a kill between the two loses an event.
+const wholeLog = TARGET === 'ues'
 
 /** What a writer knows of its keys: the acknowledged state, and the write whose answer never came. */
 class Writer {
@@ -111,8 +113,7 @@ class LogReader {
     }
     await sub.until(reached)
     for (const event of sub.events) {
-      if (TARGET === 'ues') assert.equal(event.seq, this.cursor + 1, 'a gap or a double in the log')
-      else assert.ok(event.seq > this.cursor)
+      assert.equal(event.seq, this.cursor + 1, 'a gap or a double in the log')
       this.cursor = event.seq
       if (event.t !== '#commit') continue
       const cid = event.commit.toString()
@@ -184,6 +185,7 @@ describe(`killed ${ROUNDS} times (SEED=${SEED})`, { timeout: 1000 * (120 + ROUND
         const { records } = await verifiedExport(server, account.did)
         assert.equal(records.size, now.size)
       }
+      if (!wholeLog) continue
       await log.read(server, accounts)
       for (const { cid } of commits) assert.ok(log.commits.has(cid), `acknowledged commit ${cid} is not in the log`)
     }
@@ -191,7 +193,7 @@ describe(`killed ${ROUNDS} times (SEED=${SEED})`, { timeout: 1000 * (120 + ROUND
     assert.ok(acknowledged > ROUNDS, 'the load reached the server')
   })
 
-  it('reads the whole log again from the start', async () => {
+  it('reads the whole log again from the start', { skip: !wholeLog }, async () => {
     const again = new LogReader()
     await again.read(server, accounts)
     for (const cid of log.commits) assert.ok(again.commits.has(cid))
