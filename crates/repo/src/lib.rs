@@ -2,6 +2,7 @@
 
 pub mod crypto;
 pub mod identity;
+pub mod index;
 pub mod lexicon;
 pub mod repo;
 pub mod syntax;

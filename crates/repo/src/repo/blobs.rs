@@ -4,7 +4,7 @@
 //! to it, and goes with the last record that does.
 
 use ues_data::Cid;
-use ues_storage::{Batch, StorageError};
+use ues_storage::{Batch, BlockRef, ObjectId, StorageError};
 
 use crate::syntax::{Did, Tid};
 
@@ -33,14 +33,20 @@ pub struct BlobMeta {
     pub mime: String,
     /// When it was uploaded, milliseconds since 1970.
     pub uploaded_ms: u64,
+    /// Its content among the store's large objects.
+    pub object: ObjectId,
+    /// Slot under which this upload holds the content; each upload has its own.
+    pub slot: u64,
 }
 
 impl BlobMeta {
     fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(17 + self.mime.len());
+        let mut out = Vec::with_capacity(57 + self.mime.len());
         out.push(META_VERSION);
         out.extend_from_slice(&self.size.to_be_bytes());
         out.extend_from_slice(&self.uploaded_ms.to_be_bytes());
+        out.extend_from_slice(&self.slot.to_be_bytes());
+        out.extend_from_slice(&self.object.0);
         out.extend_from_slice(self.mime.as_bytes());
         out
     }
@@ -48,20 +54,19 @@ impl BlobMeta {
     fn decode(cid: Cid, bytes: &[u8]) -> Option<Self> {
         let (&[version], rest) = bytes.split_first_chunk::<1>()?;
         let (size, rest) = rest.split_first_chunk::<8>()?;
-        let (uploaded, mime) = rest.split_first_chunk::<8>()?;
+        let (uploaded, rest) = rest.split_first_chunk::<8>()?;
+        let (slot, rest) = rest.split_first_chunk::<8>()?;
+        let (object, mime) = rest.split_first_chunk::<32>()?;
         (version == META_VERSION).then_some(())?;
         Some(Self {
             cid,
             size: u64::from_be_bytes(*size),
             uploaded_ms: u64::from_be_bytes(*uploaded),
+            slot: u64::from_be_bytes(*slot),
+            object: ObjectId(*object),
             mime: std::str::from_utf8(mime).ok()?.to_owned(),
         })
     }
-}
-
-/// The name under which a repository's blob lies among the store's large objects.
-pub fn object_name(owner: u64, cid: &Cid) -> Vec<u8> {
-    meta_key(owner, cid)
 }
 
 fn meta_key(owner: u64, cid: &Cid) -> Vec<u8> {
@@ -202,14 +207,28 @@ impl RefChanges {
     }
 }
 
+/// Removes a blob's entry; its content is freed when the trash is emptied.
 fn remove(
     around: &Surroundings,
     owner: u64,
     cid: &Cid,
     batch: &mut Batch,
 ) -> Result<(), StorageError> {
-    batch.delete(&around.ks.blobs, meta_key(owner, cid));
-    Ok(()) // OBJECTS
+    let key = meta_key(owner, cid);
+    if let Some(bytes) = around.ks.blobs.get(&key)? {
+        batch.delete(&around.ks.blobs, key);
+        if let Some(meta) = BlobMeta::decode(*cid, &bytes) {
+            discard(around, owner, &meta, batch);
+        }
+    }
+    Ok(())
+}
+
+fn discard(around: &Surroundings, owner: u64, meta: &BlobMeta, batch: &mut Batch) {
+    let mut key = owner.to_be_bytes().to_vec();
+    key.extend_from_slice(&meta.slot.to_be_bytes());
+    key.extend_from_slice(&meta.object.0);
+    batch.put(&around.ks.blob_trash, key, []);
 }
 
 /// Removes all blobs of a repository and all references to them.
@@ -231,19 +250,65 @@ pub(super) fn delete_all(
 }
 
 impl Repositories {
-    /// Enters an uploaded blob whose bytes were stored as the large object [`object_name`].
+    /// The holder for a new upload: the content is written under it, then entered with
+    /// [`enter_blob`](Self::enter_blob).
+    pub fn blob_holder(&self, owner: u64) -> BlockRef {
+        BlockRef {
+            owner,
+            slot: self.around().clock.tick().number(),
+        }
+    }
+
+    /// Enters an uploaded blob whose content was stored under [`blob_holder`](Self::blob_holder).
+    /// An older upload of the same content gives way.
     pub async fn enter_blob(&self, owner: u64, meta: &BlobMeta) -> Result<(), WriteError> {
+        let around = self.around();
         let mut batch = self.store().batch();
-        batch.put(
-            &self.around().ks.blobs,
-            meta_key(owner, &meta.cid),
-            meta.encode(),
-        );
+        let key = meta_key(owner, &meta.cid);
+        let before = around
+            .ks
+            .blobs
+            .get(&key)
+            .map_err(|e| WriteError::Storage(e.to_string()))?;
+        if let Some(before) = before.and_then(|bytes| BlobMeta::decode(meta.cid, &bytes)) {
+            discard(around, owner, &before, &mut batch);
+        }
+        batch.put(&around.ks.blobs, key, meta.encode());
         self.store()
             .commit(batch)
             .await
             .map_err(|e| WriteError::Storage(e.to_string()))?;
         Ok(())
+    }
+
+    /// Frees the content of removed blobs; gives how many. Blocks on the disk.
+    pub fn empty_blob_trash(&self) -> Result<usize, StorageError> {
+        let around = self.around();
+        let mut freed = 0;
+        for row in around.ks.blob_trash.prefix([]) {
+            let (key, _) = row?;
+            let parts = key.split_first_chunk::<8>().and_then(|(owner, rest)| {
+                let (slot, object) = rest.split_first_chunk::<8>()?;
+                Some((
+                    u64::from_be_bytes(*owner),
+                    u64::from_be_bytes(*slot),
+                    object,
+                ))
+            });
+            if let Some((owner, slot, object)) = parts
+                && let Ok(object) = object.try_into()
+            {
+                around
+                    .store
+                    .objects()
+                    .delete(&ObjectId(object), BlockRef { owner, slot })?;
+            }
+            let mut batch = around.store.batch();
+            batch.delete(&around.ks.blob_trash, &key);
+            around.store.commit_blocking(batch)?;
+            freed += 1;
+        }
+        Ok(freed)
     }
 
     /// A blob of a repository.

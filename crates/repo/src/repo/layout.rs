@@ -23,6 +23,8 @@ pub struct Keyspaces {
     pub blobs: Keyspace,
     /// Repository number, blob multihash, path -> nothing.
     pub blob_refs: Keyspace,
+    /// Repository number, slot, object: contents to be freed.
+    pub blob_trash: Keyspace,
 }
 
 impl Keyspaces {
@@ -34,6 +36,7 @@ impl Keyspaces {
             records: store.keyspace("repo_records")?,
             blobs: store.keyspace("repo_blobs")?,
             blob_refs: store.keyspace("repo_blob_refs")?,
+            blob_trash: store.keyspace("repo_blob_trash")?,
         })
     }
 }

@@ -206,6 +206,31 @@ impl Repositories {
         }
     }
 
+    /// All records of a repository in key order, as it is at the time of the call.
+    pub fn records(
+        &self,
+        did: &Did,
+    ) -> Result<impl Iterator<Item = Result<(String, StoredRecord), RepoError>> + use<>, RepoError>
+    {
+        let view = self.view(did)?;
+        let rows = view
+            .snapshot
+            .prefix(&self.around().ks.records, view.head.owner.to_be_bytes());
+        Ok(rows.map(move |row| {
+            let (key, value) = row?;
+            let path = key
+                .get(8..)
+                .and_then(|k| String::from_utf8(k.to_vec()).ok())
+                .ok_or_else(|| damaged(&view.did, "a record key"))?;
+            let (cid, rev) = read_record_value(&value)
+                .ok_or_else(|| damaged(&view.did, &format!("row of {path}")))?;
+            let bytes = view
+                .block(&cid)?
+                .ok_or_else(|| damaged(&view.did, &format!("block {cid} is missing")))?;
+            Ok((path, StoredRecord { cid, bytes, rev }))
+        }))
+    }
+
     /// Number of records of a repository; reads all their rows.
     pub fn count_records(&self, did: &Did) -> Result<u64, RepoError> {
         let view = self.view(did)?;
