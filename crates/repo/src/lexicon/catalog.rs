@@ -86,6 +86,16 @@ impl Entry {
     }
 }
 
+/// The text of an official document.
+pub(super) fn official_source(id: &str) -> Option<&'static str> {
+    OFFICIAL.lines().skip(1).find(|line| {
+        let rest = line
+            .strip_prefix("{\"id\":\"")
+            .and_then(|rest| rest.strip_prefix(id));
+        rest.is_some_and(|rest| rest.starts_with('"'))
+    })
+}
+
 impl Catalog {
     pub(super) fn empty() -> Catalog {
         Catalog {

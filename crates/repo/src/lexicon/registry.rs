@@ -6,7 +6,7 @@ use parking_lot::RwLock;
 use serde_json::Value;
 use ues_data::Ipld;
 
-use super::catalog::{Catalog, CatalogOrigin, Part, origin};
+use super::catalog::{Catalog, CatalogOrigin, Part, official_source, origin};
 use super::error::ValidationError;
 use super::evolution::{BreakingChange, compare};
 use super::indexes::IndexDef;
@@ -126,6 +126,11 @@ impl Lexicons {
     /// The package and version that the official documents come from.
     pub fn origin() -> Option<CatalogOrigin> {
         origin()
+    }
+
+    /// The JSON text of an official document, as it was published.
+    pub fn official_source(nsid: &str) -> Option<&'static str> {
+        official_source(nsid)
     }
 
     /// Takes in a document, or a compatible new version of one.
