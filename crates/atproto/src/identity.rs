@@ -1,13 +1,13 @@
 //! DIDs and handles: those made here and those of others.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use stub::{ResolveError, Resolver, ResolverOptions};
 use ues_repo::crypto::{KeyError, SigningKey, VerifyingKey};
-use ues_repo::identity::DidDocument;
 use ues_repo::identity::plc::directory::{Directory, DirectoryError, DirectoryOptions};
 use ues_repo::identity::plc::{self, AccountIdentity, Operation, PlcError};
+use ues_repo::identity::{DidDocument, ResolveError, Resolver, ResolverOptions};
 use ues_repo::syntax::{Did, Handle};
 use ues_storage::Store;
 
@@ -94,7 +94,13 @@ impl Identities {
             PlcMode::Embedded => {
                 let mut directory = DirectoryOptions::default();
                 directory.rate_limits = config.rate_limits.enabled;
-                Plc::Embedded(Directory::open(store, directory)?)
+                let directory = Directory::open(store, directory)?;
+                options.directory = Some(directory.clone());
+                if config.hostname() == "localhost" {
+                    // A node for oneself does not ask the world.
+                    options.plc_url.clear();
+                }
+                Plc::Embedded(directory)
             }
             PlcMode::Url(url) => {
                 let url = url.trim_end_matches('/').to_owned();
@@ -104,7 +110,7 @@ impl Identities {
                 Plc::Elsewhere { url, http }
             }
         };
-        let resolver = Resolver::new(options)?;
+        let resolver = Resolver::new(options);
         let endpoint = config.endpoint().to_owned();
         Ok(Self {
             plc,
@@ -172,13 +178,13 @@ impl Identities {
     }
 
     /// The DID document of an account.
-    pub async fn did_document(&self, did: &Did) -> Result<DidDocument, IdentityError> {
+    pub async fn did_document(&self, did: &Did) -> Result<Arc<DidDocument>, IdentityError> {
         if let Some(directory) = self.directory()
             && did.as_str().starts_with("did:plc:")
         {
             match directory.document(did.as_str()) {
                 Err(DirectoryError::NotRegistered(_)) => {}
-                found => return Ok(found?),
+                found => return Ok(Arc::new(found?)),
             }
         }
         Ok(self.resolver.resolve_did(did).await?)
@@ -237,29 +243,5 @@ async fn read_answer(
         Err(IdentityError::Refused(message))
     } else {
         Err(IdentityError::Unreachable(message))
-    }
-}
-
-mod stub {
-    #![allow(missing_docs)]
-    use super::*;
-    #[derive(Debug, thiserror::Error)]
-    #[error("not resolved")]
-    pub struct ResolveError;
-    #[derive(Default)]
-    pub struct ResolverOptions {
-        pub plc_url: String,
-    }
-    pub struct Resolver;
-    impl Resolver {
-        pub fn new(_: ResolverOptions) -> Result<Self, ResolveError> {
-            Ok(Self)
-        }
-        pub async fn resolve_did(&self, _: &Did) -> Result<DidDocument, ResolveError> {
-            Err(ResolveError)
-        }
-        pub async fn resolve_handle(&self, _: &Handle) -> Result<Did, ResolveError> {
-            Err(ResolveError)
-        }
     }
 }
