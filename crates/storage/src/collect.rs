@@ -12,10 +12,10 @@ use bytes::Bytes;
 
 use crate::Multihash;
 use crate::batch::Batch;
+use crate::engine::Reads;
 use crate::error::StorageError;
-use crate::format::{digest_prefix, ks};
+use crate::format::{DIGEST_PREFIX, digest_prefix, ks, prefix_end};
 use crate::store::Shared;
-use crate::walk::PrefixWalk;
 
 /// Queue rows that one slice takes.
 const SLICE: usize = 4096;
@@ -31,25 +31,25 @@ pub struct Collected {
     pub finished: bool,
 }
 
-/// Walks the queue once, looking at about `max_rows` rows at most.
+/// Walks on in the queue from where the last call ended, looking at about `max_rows` rows at most.
 pub(crate) fn collect(shared: &Shared, max_rows: u64) -> Result<Collected, StorageError> {
-    let _one_at_a_time = shared.collecting.lock();
+    // Holding the place also keeps a second collector out, since the committer remembers for one only.
+    let mut place = shared.collecting.lock();
     let mut done = Collected::default();
-    let mut after: Option<Bytes> = None;
     while done.examined < max_rows && !shared.log.is_closed() {
         let slice = usize::try_from(max_rows - done.examined)
             .unwrap_or(SLICE)
             .min(SLICE);
-        let Some(last) = collect_slice(shared, after.as_deref(), slice, &mut done)? else {
+        *place = collect_slice(shared, place.as_deref(), slice, &mut done)?;
+        if place.is_none() {
             done.finished = true;
             break;
-        };
-        after = Some(last);
+        }
     }
     Ok(done)
 }
 
-/// Handles one slice and returns its last key; `None` when nothing was left.
+/// Handles one slice and returns its last key; `None` when the end of the queue was reached.
 fn collect_slice(
     shared: &Shared,
     after: Option<&[u8]>,
@@ -76,9 +76,8 @@ fn collect_slice(
     for row in snapshot.scan(ks::RETIRED, from, Bound::Unbounded).take(max) {
         rows.push(row?.0);
     }
-    let last = rows.last().cloned();
+    let last = rows.last().filter(|_| rows.len() == max).cloned();
     done.examined += rows.len() as u64;
-    let mut refs = PrefixWalk::new(&*snapshot, ks::REFS);
     let mut candidates = Vec::with_capacity(rows.len());
     for row in rows {
         let mh = Multihash::from_bytes(&row).map_err(|e| StorageError::Damaged {
@@ -86,7 +85,7 @@ fn collect_slice(
             what: format!("a multihash expected, found {} bytes: {e}", row.len()),
         })?;
         let digest = digest_prefix(&mh);
-        candidates.push((row, digest, refs.has(&digest)?));
+        candidates.push((row, digest, is_referenced(&*snapshot, &digest)?));
     }
     let (tell, freed) = std::sync::mpsc::channel();
     let ended = shared.queue.submit_task(Box::new(move |between| {
@@ -110,4 +109,16 @@ fn collect_slice(
     ended.wait()?;
     done.freed += freed.try_recv().unwrap_or(0u64);
     Ok(last)
+}
+
+/// Whether a reference row with this digest prefix exists. The narrow range spares the engine the rows around it,
+/// most of which are tombstones of references released lately.
+fn is_referenced(reads: &dyn Reads, digest: &[u8; DIGEST_PREFIX]) -> Result<bool, StorageError> {
+    let end = prefix_end(digest);
+    let to = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+    Ok(reads
+        .scan(ks::REFS, Bound::Included(digest), to)
+        .next()
+        .transpose()?
+        .is_some())
 }

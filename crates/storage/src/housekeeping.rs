@@ -1,7 +1,7 @@
 //! The thread that frees space in the background.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
@@ -10,8 +10,10 @@ use crate::error::{CommitError, StorageError};
 use crate::expiry::sweep;
 use crate::store::Shared;
 
-/// Queue rows of one round; the next round follows at once while there is more to free.
-const ROUND: u64 = 64 * 1024;
+/// Queue rows of one round.
+const ROUND: u64 = 8192;
+/// Rest after a round, in lengths of the round, so that cleaning takes a fifth of a core at most.
+const REST: u32 = 4;
 
 /// Tells background threads to end, and lets them sleep until then.
 #[derive(Debug, Default)]
@@ -39,15 +41,17 @@ impl Stop {
 
 /// Collects and sweeps until the store closes.
 pub(crate) fn run(shared: &Arc<Shared>, stop: &Stop, pause: Duration) {
-    while !stop.sleep(pause) {
-        let result = sweep(shared).and_then(|_| {
-            while !collect(shared, ROUND)?.finished && !shared.log.is_closed() {}
-            Ok(())
-        });
-        match result {
-            Ok(()) => {}
+    let mut rest = pause;
+    while !stop.sleep(rest) {
+        let begun = Instant::now();
+        rest = match sweep(shared).and_then(|_| collect(shared, ROUND)) {
+            Ok(done) if done.finished => pause,
+            Ok(_) => begun.elapsed() * REST,
             Err(StorageError::Commit(CommitError::Closed | CommitError::Poisoned(_))) => return,
-            Err(error) => tracing::warn!(%error, "background cleaning failed; it is tried again"),
-        }
+            Err(error) => {
+                tracing::warn!(%error, "background cleaning failed; it is tried again");
+                pause
+            }
+        };
     }
 }

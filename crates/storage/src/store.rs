@@ -46,8 +46,8 @@ pub(crate) struct Shared {
     pub(crate) log: Arc<EventLog>,
     pub(crate) queue: Arc<Queue>,
     pub(crate) options: StoreOptions,
-    /// Held by whoever collects, because the committer remembers touched digests for one collector only.
-    pub(crate) collecting: Mutex<()>,
+    /// Where the collector goes on in its queue; held by whoever collects.
+    pub(crate) collecting: Mutex<Option<Bytes>>,
     _lock: Option<FolderLock>,
 }
 

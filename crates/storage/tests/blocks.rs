@@ -255,7 +255,7 @@ fn an_unfinished_object_is_released() {
         assert_eq!(store.check(&mut |_| ()).unwrap().blocks, 0, "dropped");
         let mut writer = store.objects().writer(by(1));
         writer.push(&content(4, 6_000_000)).unwrap();
-        engine.inject(1, Fault::FailedSync);
+        engine.inject(1, Fault::TornWrite);
         assert!(writer.finish().is_err());
     }
     let store = Store::with_engine(Arc::new(engine.crash(0)), options()).unwrap();

@@ -19,6 +19,9 @@ const SEPARATE_BLOBS_FROM: u32 = 4096;
 /// Events are written once and read in order; even small ones are better kept out of compaction.
 const SEPARATE_EVENTS_FROM: u32 = 512;
 
+/// One worker would leave full memtables in memory for as long as a compaction runs; of two, one always flushes.
+const WORKERS: usize = 2;
+
 /// An engine whose files lie in a folder.
 pub struct FjallEngine {
     db: Database,
@@ -38,7 +41,7 @@ impl FjallEngine {
             .manual_journal_persist(true)
             .max_journaling_size(JOURNAL_BYTES)
             .max_cached_files(Some(256))
-            .worker_threads(1)
+            .worker_threads(WORKERS)
             .open()?;
         Ok(Self {
             db,
