@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{completions, config};
+use crate::commands::{
+    account, blob, check, completions, config, lexicon, post, record, reindex, repo, status, up,
+};
 
 /// A node for your own data, in one program.
 ///
@@ -73,6 +75,31 @@ pub struct Global {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Starts a whole node
+    Up(up::Args),
+    /// Tells whether the node runs, where, and what it holds
+    Status(status::Args),
+    /// Accounts: make, list, show, change, delete
+    #[command(subcommand, visible_alias = "accounts")]
+    Account(account::Command),
+    /// Writes a post
+    Post(post::Args),
+    /// Records: create, read, change, delete, list, query
+    #[command(subcommand, visible_alias = "records")]
+    Record(record::Command),
+    /// Repositories: export, import, verify, history
+    #[command(subcommand)]
+    Repo(repo::Command),
+    /// Blobs: pictures and other files
+    #[command(subcommand)]
+    Blob(blob::Command),
+    /// Lexicons: the schemas of records and calls
+    #[command(subcommand)]
+    Lexicon(lexicon::Command),
+    /// Verifies all that is stored: every block, tree, signature and reference
+    Check(check::Args),
+    /// Builds the indexes anew from the event log
+    Reindex(reindex::Args),
     /// The configuration: show, where it is, write a commented file
     #[command(subcommand)]
     Config(config::Command),

@@ -11,10 +11,12 @@
 //! | [`failure`] | errors for people, exit codes |
 
 pub mod cli;
+pub mod client;
 pub mod commands;
 pub mod config;
 pub mod failure;
 pub mod logging;
+pub mod node;
 pub mod output;
 
 use std::process::ExitCode;

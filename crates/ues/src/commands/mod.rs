@@ -1,13 +1,26 @@
 //! The commands, one file each, and what they share.
 
+pub mod account;
+mod acting;
+pub mod blob;
+pub mod check;
 pub mod completions;
 pub mod config;
+pub mod lexicon;
+pub mod post;
+pub mod record;
+pub mod reindex;
+pub mod repo;
+pub mod status;
+pub mod up;
 
 use std::path::PathBuf;
 
 use crate::cli::{Cli, Command, Global};
-use crate::config::{Layers, file};
+use crate::client::{self, Client};
+use crate::config::{Config, Layers, file};
 use crate::failure::{Failure, Outcome};
+use crate::logging;
 use crate::output::Output;
 
 /// What every command is given.
@@ -30,6 +43,35 @@ pub fn run(cli: Cli, output: Output) -> Outcome {
     };
     match cli.command {
         Command::Config(command) => config::run(&context, command),
+        Command::Completions(args) => completions::run(&args),
+        other => {
+            let config = context.config()?;
+            logging::start(&config.log)?;
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .enable_all()
+                .build()
+                .map_err(Failure::while_doing("start threads"))?;
+            let result = runtime.block_on(run_async(&context, other));
+            // Work on blocking threads that nobody waits for must not hold up the end.
+            runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+            result
+        }
+    }
+}
+
+async fn run_async(context: &Context, command: Command) -> Outcome {
+    match command {
+        Command::Up(args) => up::run(context, args).await,
+        Command::Status(args) => status::run(context, args).await,
+        Command::Account(command) => account::run(context, command).await,
+        Command::Post(args) => post::run(context, args).await,
+        Command::Record(command) => record::run(context, command).await,
+        Command::Repo(command) => repo::run(context, command).await,
+        Command::Blob(command) => blob::run(context, command).await,
+        Command::Lexicon(command) => lexicon::run(context, command).await,
+        Command::Check(args) => check::run(context, args).await,
+        Command::Reindex(args) => reindex::run(context, args).await,
+        Command::Config(command) => config::run(context, command),
         Command::Completions(args) => completions::run(&args),
     }
 }
@@ -61,6 +103,22 @@ impl Context {
             self.output.remark(format!("warning: {sentence}"));
         }
         Ok(layers)
+    }
+
+    /// The typed configuration.
+    ///
+    /// # Errors
+    /// As [`Context::layers`].
+    pub fn config(&self) -> Outcome<Config> {
+        Ok(self.layers()?.config()?)
+    }
+
+    /// The node to work on.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be reached.
+    pub async fn client(&self) -> Outcome<Client> {
+        client::connect(&self.config()?).await
     }
 
     fn add_flags(&self, layers: &mut Layers) -> Outcome {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::file::{self, FileError};
-use super::setting::{SETTINGS, Setting, nearest};
+use super::setting::{Kind, SETTINGS, Setting, nearest};
 use super::typed::Config;
 
 /// Where a value came from.
@@ -118,7 +118,7 @@ impl Layers {
                 });
             };
             let origin = Origin::File(path.to_owned());
-            let found = value.to_string();
+            let found = shown(setting, value.to_string());
             match setting.check(value) {
                 Ok(value) => self.values.insert(setting.key, (value, origin)),
                 Err(expected) => {
@@ -207,7 +207,7 @@ impl Layers {
             }
             Err(expected) => Err(ConfigError::Value {
                 key: setting.key,
-                found: format!("{text:?}"),
+                found: shown(setting, format!("{text:?}")),
                 origin,
                 expected,
             }),
@@ -253,6 +253,15 @@ impl Layers {
             }
         }
         Ok(serde_json::from_value(Value::Object(root))?)
+    }
+}
+
+/// A refused value as a message may show it.
+fn shown(setting: &Setting, value: String) -> String {
+    if setting.kind == Kind::Secret {
+        "something".to_owned()
+    } else {
+        value
     }
 }
 

@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 pub enum Kind {
     /// Any text.
     Text,
+    /// Any text, which is not shown.
+    Secret,
     /// One of these words.
     Choice(&'static [&'static str]),
     /// A file or folder.
@@ -99,6 +101,19 @@ pub const SETTINGS: &[Setting] = &[
         default: "embedded",
         help: "Where did:plc identities are made and looked up: `embedded` is the node's own directory at /plc;\n\
                otherwise the address of one, such as https://plc.directory.",
+    },
+    Setting {
+        key: "keys.key_file",
+        kind: Kind::Text,
+        default: "",
+        help: "File that unlocks the node's keys, made at first use. Empty: keystore.key in the data folder.\n\
+               Keep it elsewhere, and a copy of the folder alone reveals no key.",
+    },
+    Setting {
+        key: "keys.passphrase",
+        kind: Kind::Secret,
+        default: "",
+        help: "Passphrase that unlocks the node's keys, instead of a file. Best given by UES_KEYS_PASSPHRASE.",
     },
     Setting {
         key: "limits.blob_bytes",
@@ -213,8 +228,8 @@ impl Setting {
     /// A phrase saying what was expected.
     pub fn check(&self, value: Value) -> Result<Value, String> {
         match (self.kind, value) {
-            (Kind::Text | Kind::Path, Value::String(s)) => Ok(Value::String(s)),
-            (Kind::Text, _) => Err("a text".to_owned()),
+            (Kind::Text | Kind::Secret | Kind::Path, Value::String(s)) => Ok(Value::String(s)),
+            (Kind::Text | Kind::Secret, _) => Err("a text".to_owned()),
             (Kind::Path, _) => Err("a path".to_owned()),
             (Kind::Choice(words), Value::String(s)) if words.contains(&s.as_str()) => {
                 Ok(Value::String(s))

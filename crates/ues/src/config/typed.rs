@@ -29,6 +29,8 @@ pub struct Config {
     pub terms_of_service_url: String,
     /// Identities.
     pub identity: Identity,
+    /// What unlocks the node's keys.
+    pub keys: Keys,
     /// Sizes.
     pub limits: Limits,
     /// Rates.
@@ -67,6 +69,24 @@ impl From<String> for Directory {
     }
 }
 
+/// The `keys` section.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Keys {
+    /// File that unlocks the keystore; empty for the one in the data folder.
+    pub key_file: String,
+    /// Passphrase that unlocks it instead; empty for none.
+    pub passphrase: String,
+}
+
+impl std::fmt::Debug for Keys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Keys")
+            .field("key_file", &self.key_file)
+            .finish_non_exhaustive()
+    }
+}
+
 /// The `limits` section.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -90,7 +110,7 @@ pub struct RateLimits {
     /// Whether rates are limited at all.
     pub enabled: bool,
     /// Addresses that are not limited and whose `x-forwarded-for` is believed.
-    pub trusted_ips: Vec<String>,
+    pub trusted_ips: Vec<std::net::IpAddr>,
 }
 
 /// The `storage` section.

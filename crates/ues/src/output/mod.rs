@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 pub use bytes::human_bytes;
 pub use progress::Progress;
-pub use table::Table;
+pub use table::{Table, printable};
 
 use crate::failure::Failure;
 

@@ -1,0 +1,69 @@
+//! From the node's error answers to sentences for people.
+
+use http::StatusCode;
+use serde_json::Value;
+
+use crate::failure::{Exit, Failure};
+
+/// The failure that an answer with this status and body tells.
+pub(super) fn from_answer(status: StatusCode, body: &[u8]) -> Failure {
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    let name = body["error"].as_str().unwrap_or_default();
+    let message = match body["message"].as_str() {
+        Some(message) if !message.is_empty() => message.to_owned(),
+        _ if !name.is_empty() => name.to_owned(),
+        _ => format!("the node answered {status}"),
+    };
+    let exit = match name {
+        "RepoNotFound" | "RecordNotFound" | "AccountNotFound" | "BlobNotFound" | "NotFound"
+        | "HandleNotFound" => Exit::NotFound,
+        _ if status == StatusCode::NOT_FOUND => Exit::NotFound,
+        _ if status == StatusCode::SERVICE_UNAVAILABLE => Exit::Unavailable,
+        _ if message.contains("Could not locate record")
+            || message.contains("Could not find repo")
+            || message.contains("Blob not found") =>
+        {
+            Exit::NotFound
+        }
+        _ => Exit::Failed,
+    };
+    let failure = Failure::new(exit, message);
+    match hint(name, status) {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
+fn hint(name: &str, status: StatusCode) -> Option<&'static str> {
+    Some(match name {
+        "HandleNotAvailable" => "ues account ls lists the handles in use",
+        "InvalidHandle" => "a local node gives handles such as alice.test",
+        "UnsupportedDomain" => "ues config show handle_domains tells which domains the node serves",
+        "RepoNotFound" | "AccountNotFound" => "ues account ls lists the accounts",
+        "InvalidSwap" => "somebody else changed it first; read it again and retry",
+        "InvalidInviteCode" => "the node asks for an invite code: --invite-code CODE",
+        _ if status == StatusCode::TOO_MANY_REQUESTS => {
+            "wait, or start the node with rate_limits.enabled = false"
+        }
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_become_exit_codes() {
+        let failure = from_answer(
+            StatusCode::BAD_REQUEST,
+            br#"{"error":"RecordNotFound","message":"Could not locate record: at://x"}"#,
+        );
+        assert_eq!(failure.exit, Exit::NotFound);
+        assert_eq!(failure.message, "Could not locate record: at://x");
+        assert_eq!(
+            from_answer(StatusCode::BAD_GATEWAY, b"<html>").message,
+            "the node answered 502 Bad Gateway"
+        );
+    }
+}

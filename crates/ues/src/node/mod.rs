@@ -1,0 +1,11 @@
+//! A whole node: the store, the AT Protocol server on it, and the operator's own routes.
+
+mod index;
+mod keys;
+mod open;
+pub mod operator;
+pub mod run_file;
+pub mod secret;
+mod settings;
+
+pub use open::{Node, NodeError};

@@ -1,0 +1,157 @@
+//! Opening a node on its folder.
+
+use std::path::{Path, PathBuf};
+
+use std::sync::Arc;
+
+use axum::Router;
+use tokio::net::TcpListener;
+use ues_atproto::Server;
+use ues_repo::crypto::keystore::KeystoreError;
+use ues_storage::{OpenError, Store};
+
+use super::index::Index;
+use super::operator::{self, Operator};
+use super::{keys, secret, settings};
+use crate::config::Config;
+use crate::failure::Failure;
+
+/// Folder of the store within the data folder.
+const STORE: &str = "store";
+
+/// Why a node cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NodeError {
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The data folder cannot be used.
+    #[error("cannot use the folder {}: {source}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The node's keys cannot be had.
+    #[error("the node's keys cannot be opened: {0}")]
+    Keystore(KeystoreError),
+    /// The server cannot work on what is stored.
+    #[error("the server cannot start: {0}")]
+    Server(String),
+}
+
+impl From<NodeError> for Failure {
+    fn from(error: NodeError) -> Self {
+        match &error {
+            NodeError::Open(OpenError::InUse(dir)) => {
+                let data = dir.parent().unwrap_or(dir).display();
+                Self::unavailable(format!("another process uses the folder {data}"))
+                    .hint("ues status tells whether it is a node; --data names another folder")
+            }
+            NodeError::Open(OpenError::NewerFormat { .. }) => {
+                Self::failed(error.to_string()).hint("nothing was changed")
+            }
+            NodeError::Keystore(_) => Self::failed(error.to_string()).hint(
+                "ues config show keys.key_file and keys.passphrase tell what is used to unlock them",
+            ),
+            _ => Self::failed(error.to_string()),
+        }
+    }
+}
+
+/// A node, open on its folder, with or without a listener.
+pub struct Node {
+    server: Server,
+    index: Index,
+    secret: String,
+    data: PathBuf,
+}
+
+impl Node {
+    /// Whether there is a node in a folder.
+    pub fn exists(dir: &Path) -> bool {
+        dir.join(STORE).is_dir()
+    }
+
+    /// Opens the node of the configured folder, making it at first use.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub async fn open(config: &Config) -> Result<Self, NodeError> {
+        let data = config.data.clone();
+        let store = Store::open(&data.join(STORE), settings::store(config))?;
+        let folder = |source| NodeError::Folder {
+            path: data.clone(),
+            source,
+        };
+        let secret = secret::read_or_make(&data).map_err(folder)?;
+        let keys = keys::open(&data, config)?;
+        let cannot = |e: &dyn std::fmt::Display| NodeError::Server(e.to_string());
+        let server = Server::new(settings::server(config), store, keys).map_err(|e| cannot(&e))?;
+        operator::load_lexicons(server.context()).map_err(|e| cannot(&e))?;
+        let index = Index::open(&data, server.context())?;
+        let app = Operator::new(&secret, data.clone(), index.clone());
+        let server = server.app(Arc::new(app)).map_err(|e| cannot(&e))?;
+        Ok(Self {
+            server,
+            index,
+            secret,
+            data,
+        })
+    }
+
+    /// The operator's secret.
+    pub fn secret(&self) -> &str {
+        &self.secret
+    }
+
+    /// The data folder.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// All routes.
+    pub fn router(&self) -> Router {
+        self.server.router()
+    }
+
+    /// Where clients reach it.
+    pub fn public_url(&self) -> &str {
+        self.server.context().config.endpoint()
+    }
+
+    /// Serves until `shutdown` completes, then closes everything.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()>,
+    ) -> std::io::Result<()> {
+        let store = self.server.context().store.clone();
+        let served = self.server.serve(listener, shutdown).await;
+        close(store, self.index).await;
+        served
+    }
+
+    /// Ends what runs in the background and closes the store.
+    pub async fn close(self) {
+        let store = self.server.context().store.clone();
+        self.server.stop();
+        close(store, self.index).await;
+    }
+}
+
+/// Writes what waits; joins threads, so not on a thread that others wait for.
+async fn close(store: Store, index: Index) {
+    let closing = move || {
+        index.stop();
+        store.close();
+    };
+    if tokio::task::spawn_blocking(closing).await.is_err() {
+        tracing::error!("closing the store failed");
+    }
+}

@@ -1,0 +1,50 @@
+//! From the program's configuration to those of the parts.
+
+use ues_storage::StoreOptions;
+
+use crate::config::{Config, Directory};
+
+/// Options of the store.
+pub fn store(config: &Config) -> StoreOptions {
+    StoreOptions {
+        block_cache_bytes: config.storage.cache_bytes,
+        memtable_bytes: config.storage.write_buffer_bytes,
+        ..StoreOptions::default()
+    }
+}
+
+/// Configuration of the AT Protocol server.
+pub fn server(config: &Config) -> ues_atproto::Config {
+    let text = |value: &String| Some(value.clone()).filter(|v| !v.is_empty());
+    let mut server = ues_atproto::Config {
+        public_url: public_url(config),
+        handle_domains: config.handle_domains.clone(),
+        invite_required: config.invite_required,
+        accept_imports: config.accept_imports,
+        privacy_policy_url: text(&config.privacy_policy_url),
+        terms_of_service_url: text(&config.terms_of_service_url),
+        contact_email: text(&config.contact_email),
+        plc: match &config.identity.directory {
+            Directory::Embedded => ues_atproto::PlcMode::Embedded,
+            Directory::Url(url) => ues_atproto::PlcMode::Url(url.clone()),
+        },
+        ..ues_atproto::Config::default()
+    };
+    server.rate_limits.enabled = config.rate_limits.enabled;
+    server.rate_limits.bypass_ips = config.rate_limits.trusted_ips.clone();
+    server.sizes.blob = config.limits.blob_bytes;
+    server.sizes.import = config.limits.import_bytes;
+    server.connections.max = config.limits.connections as usize;
+    server.connections.shutdown_grace_s = config.limits.stop_seconds.into();
+    server.firehose.max_subscribers = config.limits.subscribers as usize;
+    server
+}
+
+/// Where clients reach the node: what the configuration says, else localhost.
+pub fn public_url(config: &Config) -> String {
+    if config.public_url.is_empty() {
+        format!("http://localhost:{}", config.listen.port())
+    } else {
+        config.public_url.clone()
+    }
+}

@@ -1,0 +1,175 @@
+//! `ues up` of the real program: coming up, being in the way, stopping.
+
+#![cfg(unix)]
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use support::Place;
+
+/// One HTTP request by hand; the whole answer.
+fn http(address: &str, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn comes_up_in_an_empty_folder_and_says_how_to_go_on() {
+    let place = Place::new();
+    let mut child = place
+        .command()
+        .args(["up", "--listen", "127.0.0.1:0"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = String::new();
+    let mut stdout = std::io::BufReader::new(child.stdout.take().unwrap());
+    while !said.contains("stop") {
+        assert_ne!(
+            std::io::BufRead::read_line(&mut stdout, &mut said).unwrap(),
+            0,
+            "{said}"
+        );
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(said.starts_with("UES is up."), "{said}");
+    assert!(said.contains("page      http://localhost:"), "{said}");
+    assert!(
+        said.contains("ues account create alice.test --data data"),
+        "{said}"
+    );
+    assert!(said.contains(place.data().to_str().unwrap()), "{said}");
+}
+
+#[test]
+fn answers_health_and_shows_its_page() {
+    let place = Place::new();
+    let node = place.up();
+    let get = |path: &str| {
+        http(
+            node.address(),
+            &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"),
+        )
+    };
+    assert!(get("/xrpc/_health").starts_with("HTTP/1.1 200"));
+    let page = get("/");
+    assert!(
+        page.starts_with("HTTP/1.1 200") && page.contains("<html"),
+        "{page}"
+    );
+    let refused = get("/admin/v1/status");
+    assert!(
+        refused.starts_with("HTTP/1.1 401"),
+        "the operator's routes ask for the secret: {refused}"
+    );
+}
+
+#[test]
+fn a_taken_port_is_said() {
+    let place = Place::new();
+    let holder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = holder.local_addr().unwrap().to_string();
+    let error = place.fails(5, &["up", "--listen", &address]);
+    assert!(
+        error.contains(&format!("error: {address} is taken by another program")),
+        "{error}"
+    );
+    assert!(
+        error.contains("--listen 127.0.0.1:0 takes a free port"),
+        "{error}"
+    );
+    assert!(!place.data().exists(), "nothing was made");
+}
+
+#[test]
+fn a_folder_in_use_is_said() {
+    let place = Place::new();
+    let node = place.up();
+    let error = place.fails(5, &["up", "--listen", "127.0.0.1:0"]);
+    assert!(
+        error.contains("a node runs on data already, at http://localhost:"),
+        "{error}"
+    );
+    assert!(error.contains(&node.ready["pid"].to_string()), "{error}");
+    assert!(error.contains("--data DIR"), "{error}");
+}
+
+#[test]
+fn an_address_that_is_none_is_refused() {
+    let place = Place::new();
+    let error = place.fails(2, &["up", "--listen", "localhost"]);
+    assert!(
+        error.contains("expected an IP address and a port"),
+        "{error}"
+    );
+}
+
+#[test]
+fn stops_gently_at_the_first_signal() {
+    let place = Place::new();
+    for signal in ["TERM", "INT"] {
+        let mut node = place.up();
+        assert!(place.data().join("node.json").exists());
+        node.signal(signal);
+        assert_eq!(node.wait().code(), Some(0), "{signal}");
+        assert!(!place.data().join("node.json").exists(), "{signal}");
+    }
+}
+
+#[test]
+fn ends_a_request_in_flight_before_it_stops() {
+    let place = Place::new();
+    let mut node = place.up();
+    let body = "{\"identifier\":\"nobody.test\",\"password\":\"x\"}";
+    let mut slow = TcpStream::connect(node.address()).unwrap();
+    let head = format!(
+        "POST /xrpc/com.atproto.server.createSession HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\nExpect: 100-continue\r\n\r\n",
+        body.len()
+    );
+    slow.write_all(head.as_bytes()).unwrap();
+    // The node has the request once it asks for the body.
+    let mut go_on = [0; 12];
+    slow.read_exact(&mut go_on).unwrap();
+    assert_eq!(&go_on, b"HTTP/1.1 100");
+    node.signal("TERM");
+    while TcpStream::connect(node.address()).is_ok() {}
+    slow.write_all(body.as_bytes()).unwrap();
+    let mut answer = String::new();
+    slow.read_to_string(&mut answer).unwrap();
+    assert!(answer.contains("HTTP/1.1 401"), "{answer}");
+    assert_eq!(node.wait().code(), Some(0));
+}
+
+#[test]
+fn stops_at_once_at_the_second_signal() {
+    let place = Place::new();
+    let mut node = place.up();
+    let mut stuck = TcpStream::connect(node.address()).unwrap();
+    let head = "POST /xrpc/com.atproto.server.createSession HTTP/1.1\r\nHost: x\r\n\
+                Content-Type: application/json\r\nContent-Length: 10\r\nExpect: 100-continue\r\n\r\n";
+    stuck.write_all(head.as_bytes()).unwrap();
+    stuck.read_exact(&mut [0; 12]).unwrap();
+    node.signal("TERM");
+    while TcpStream::connect(node.address()).is_ok() {}
+    node.signal("TERM");
+    assert_eq!(node.wait().code(), Some(130));
+}
+
+#[test]
+fn a_file_left_over_by_a_crash_misleads_nobody() {
+    let place = Place::new();
+    let node = place.up();
+    node.kill();
+    assert!(place.data().join("node.json").exists());
+    assert_eq!(place.json(&["status"])["running"], false);
+    let node = place.up();
+    assert_eq!(place.json(&["status"])["running"], true);
+    assert_eq!(node.stop().code(), Some(0));
+}
