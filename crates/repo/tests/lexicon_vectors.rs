@@ -93,7 +93,7 @@ fn invalid_records() {
     for case in cases {
         let collection = case["data"]["$type"].as_str().unwrap();
         // Some faults are of the data model already, and never reach a lexicon.
-        if let Ok(record) = atproto_json::from_json(&canonical(&case["data"])) {
+        if let Ok(record) = atproto_json::from_json(&case["data"]) {
             let result = lexicons.validate_record(collection, &record);
             assert!(
                 matches!(result, Err(LexiconError::Invalid(_))),
@@ -105,20 +105,7 @@ fn invalid_records() {
 }
 
 fn record(json: &Value) -> ues_data::Ipld {
-    atproto_json::from_json(&canonical(json)).unwrap()
-}
-
-/// The vectors write some bytes as "123": base64 whose last character holds bits of no byte. The codec may
-/// refuse that; here only lexicons are looked at.
-fn canonical(json: &Value) -> Value {
-    match json {
-        Value::Object(map) => match map.get("$bytes") {
-            Some(Value::String(text)) if text == "123" => serde_json::json!({"$bytes": "120"}),
-            _ => map.iter().map(|(k, v)| (k.clone(), canonical(v))).collect(),
-        },
-        Value::Array(items) => items.iter().map(canonical).collect(),
-        other => other.clone(),
-    }
+    atproto_json::from_json(json).unwrap()
 }
 
 #[test]

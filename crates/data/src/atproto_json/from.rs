@@ -1,8 +1,9 @@
 //! From JSON to the data model.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
-use data_encoding::{BASE64, BASE64_NOPAD};
+use data_encoding::{BASE64_NOPAD, Encoding};
 use ipld_core::ipld::Ipld;
 use serde_json::{Map, Number, Value};
 
@@ -188,14 +189,16 @@ fn check_blob(map: &BTreeMap<String, Ipld>, path: &Path<'_>) -> Result<(), JsonE
     }
 }
 
+/// Base64 without padding, as the network reads it: a last character may hold bits of no byte.
+static LENIENT: LazyLock<Encoding> = LazyLock::new(|| {
+    let mut specification = BASE64_NOPAD.specification();
+    specification.check_trailing_bits = false;
+    specification.encoding().unwrap_or(BASE64_NOPAD)
+});
+
 /// Base64 is written without padding; with padding it is accepted.
 fn base64(text: &str) -> Option<Vec<u8>> {
-    let codec = if text.ends_with('=') {
-        BASE64
-    } else {
-        BASE64_NOPAD
-    };
-    codec.decode(text.as_bytes()).ok()
+    LENIENT.decode(text.trim_end_matches('=').as_bytes()).ok()
 }
 
 fn kind(value: &Value) -> &'static str {
