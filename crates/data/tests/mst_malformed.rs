@@ -1,5 +1,6 @@
 //! Trees that no honest writer makes: each is refused with the error that says why, and none makes the reader panic or
 //! work without bound.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod mst_support;
 
@@ -8,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use bytes::Bytes;
 use mst_support::{height, tree_of, value};
 use proptest::prelude::*;
-use ues_data::mst::{MAX_NODE_BYTES, MstError, NodeFault, Preorder, Tree};
+use ues_data::mst::{MAX_NODE_BYTES, MstError, NodeFault, Preorder, Tree, invert, verify_proof};
 use ues_data::{Cid, Ipld, dag_cbor, dag_cbor_cid, raw_cid};
 
 /// An entry to be written as it is: prefix length, suffix, right link, value.
@@ -60,7 +61,7 @@ fn fault(blocks: &[Bytes]) -> MstError {
 
 fn node_fault(blocks: &[Bytes]) -> NodeFault {
     match fault(blocks) {
-        MstError::InvalidNode { fault, .. } => fault,
+        MstError::InvalidNode { fault, .. } => *fault,
         other => panic!("expected a malformed node, found {other}"),
     }
 }
@@ -205,16 +206,10 @@ fn a_cycle_ends_at_the_lowest_layer() {
     let error = Preorder::new(&source, dag_cbor_cid(&root))
         .find_map(Result::err)
         .unwrap();
-    assert!(
-        matches!(
-            error,
-            MstError::InvalidNode {
-                fault: NodeFault::TooDeep,
-                ..
-            }
-        ),
-        "{error}"
-    );
+    let MstError::InvalidNode { fault, .. } = error else {
+        panic!("{error}")
+    };
+    assert_eq!(*fault, NodeFault::TooDeep);
 }
 
 #[test]
@@ -239,6 +234,22 @@ fn missing_nodes_are_named() {
     let key = &keys_on(1, 1)[0];
     let root = node(link(), vec![Raw(0, key, Ipld::Null, link())]);
     assert!(matches!(fault(&[root]), MstError::MissingBlock(cid) if cid == value(1)));
+}
+
+#[test]
+fn a_root_that_names_no_node() {
+    let source: HashMap<Cid, Bytes> = HashMap::new();
+    let root = raw_cid(b"a record");
+    let mut tree = Tree::load(root);
+    for error in [
+        tree.get(&source, "a/b").unwrap_err(),
+        tree.put(&source, "a/b", &root).unwrap_err(),
+        tree.delete(&source, "a/b").unwrap_err(),
+        verify_proof(&root, "a/b", &source).unwrap_err(),
+        invert(&root, &source, &[]).unwrap_err(),
+    ] {
+        assert!(matches!(error, MstError::NotANode), "{error}");
+    }
 }
 
 #[test]

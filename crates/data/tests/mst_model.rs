@@ -1,4 +1,5 @@
 //! Random operations on the tree, against a map and against a tree built from the definition.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod mst_support;
 

@@ -1,4 +1,5 @@
 //! Proofs and inversion: the official fixtures, and random commits seen by a stranger.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod mst_support;
 

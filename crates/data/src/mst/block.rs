@@ -209,6 +209,15 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// As [`Self::gap_link`], of a gap that has a subtree: the left link is the last thing in a block.
+    #[inline]
+    pub fn kid_link(&self, block: &[u8]) -> usize {
+        match &self.before {
+            Some(entry) => entry.link,
+            None => block.len() - LINK_BYTES,
+        }
+    }
+
     /// Where the link of the gap lies that the key falls into.
     #[inline]
     pub fn gap_link(&self, block: &[u8]) -> usize {

@@ -84,7 +84,7 @@ impl<S: BlockSource + ?Sized> Delete<'_, S> {
         if !has_child {
             return Ok(false);
         }
-        let link = place.gap_link(node.block());
+        let link = place.kid_link(node.block());
         load_gap(self.src, self.ledger, node, (index, link, count), bounds)?;
         let (block, kids) = node.parts();
         let Some(kid) = kids.get_mut(index) else {

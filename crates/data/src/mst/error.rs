@@ -18,11 +18,11 @@ pub enum MstError {
         cid: Cid,
         /// What is wrong with it.
         #[source]
-        fault: NodeFault,
+        fault: Box<NodeFault>,
     },
-    /// A CID that was to name a node is not a version 1 CID of DAG-CBOR and SHA-256.
-    #[error("{0} cannot name a node: expected a version 1 CID with DAG-CBOR and SHA-256")]
-    NotANode(Cid),
+    /// The CID given as a root cannot name a node.
+    #[error("the root's CID names no node: expected version 1, DAG-CBOR and SHA-256")]
+    NotANode,
     /// A CID that was to be a value is not of version 1.
     #[error("{0} cannot be a value: expected a version 1 CID")]
     UnsupportedValue(Cid),
@@ -50,15 +50,8 @@ pub enum MstError {
         key: String,
     },
     /// An operation of a commit does not fit the tree it is said to have made.
-    #[error("operation on {key:?} does not fit the tree: it says {said:?}, the tree has {found:?}")]
-    OperationMismatch {
-        /// The key of the operation.
-        key: String,
-        /// The value after the operation, as the operation says.
-        said: Option<Cid>,
-        /// The value in the tree.
-        found: Option<Cid>,
-    },
+    #[error("operation on {:?} does not fit the tree: it says {:?}, the tree has {:?}", .0.key, .0.said, .0.found)]
+    OperationMismatch(Box<Mismatch>),
     /// Two operations of one commit are on the same key.
     #[error("more than one operation on {key:?}")]
     RepeatedOperation {
@@ -68,6 +61,17 @@ pub enum MstError {
     /// The source of blocks failed.
     #[error(transparent)]
     Source(#[from] BlockSourceError),
+}
+
+/// An operation and the tree, which say different things of one key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mismatch {
+    /// The key of the operation, cut off after 64 characters.
+    pub key: String,
+    /// The value after the operation, as the operation says.
+    pub said: Option<Cid>,
+    /// The value in the tree.
+    pub found: Option<Cid>,
 }
 
 impl MstError {

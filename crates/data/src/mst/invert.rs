@@ -5,8 +5,7 @@ use std::collections::HashSet;
 use cid::Cid;
 
 use super::diff::Change;
-use super::digest::node_digest;
-use super::error::{MstError, shown};
+use super::error::{Mismatch, MstError, shown};
 use super::proof::Hashed;
 use super::tree::Tree;
 use crate::source::BlockSource;
@@ -23,7 +22,6 @@ pub fn invert<S: BlockSource + ?Sized>(
     blocks: &S,
     operations: &[Change],
 ) -> Result<Cid, MstError> {
-    node_digest(root).ok_or(MstError::NotANode(*root))?;
     let src = Hashed(blocks);
     let mut tree = Tree::load(*root);
     tree.load_root(&src)?;
@@ -35,11 +33,13 @@ pub fn invert<S: BlockSource + ?Sized>(
         }
         let found = tree.get(&src, key)?;
         if found != operation.after {
-            return Err(MstError::OperationMismatch {
-                key: shown(key),
+            let key = shown(key);
+            let mismatch = Mismatch {
+                key,
                 said: operation.after,
                 found,
-            });
+            };
+            return Err(MstError::OperationMismatch(Box::new(mismatch)));
         }
     }
     for operation in operations {

@@ -35,7 +35,7 @@ mod verify;
 pub use batch::Op;
 pub use build::build_sorted;
 pub use diff::{Change, Diff, diff};
-pub use error::{MstError, NodeFault};
+pub use error::{Mismatch, MstError, NodeFault};
 pub use invert::invert;
 pub use key::{MAX_KEY_BYTES, common_prefix_len, is_valid_key, key_height};
 pub use preorder::{Preorder, PreorderItem};

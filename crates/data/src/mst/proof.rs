@@ -118,7 +118,6 @@ pub fn verify_proof<S: BlockSource + ?Sized>(
     key: impl AsRef<[u8]>,
     blocks: &S,
 ) -> Result<Option<Cid>, MstError> {
-    node_digest(root).ok_or(MstError::NotANode(*root))?;
     Tree::load(*root).get(&Hashed(blocks), key)
 }
 

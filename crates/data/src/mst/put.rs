@@ -59,6 +59,7 @@ impl<S: BlockSource + ?Sized> Put<'_, S> {
 
     /// Puts the entry into `node` or below it. Answers whether anything changed.
     fn below(&mut self, node: &mut Arc<Node>, bounds: Bounds<'_>) -> Result<bool, MstError> {
+        node.touch();
         let node = Arc::make_mut(node);
         let place = seek(node.block(), self.key);
         if let Some(entry) = place.entry.filter(|_| place.found) {
@@ -70,18 +71,15 @@ impl<S: BlockSource + ?Sized> Put<'_, S> {
             return Ok(!same);
         }
         let (index, count) = (place.index, place.count);
-        let has_child = node
-            .kids
-            .get(index)
-            .is_some_and(|kid| !matches!(kid, Kid::None));
-        let link = if has_child {
-            place.gap_link(node.block())
-        } else {
-            0
+        let has_child = match node.kids.get(index) {
+            None | Some(Kid::None) => false,
+            Some(Kid::Clean(_) | Kid::Dirty(_)) => true,
+            Some(Kid::Stored) => {
+                let link = place.kid_link(node.block());
+                load_gap(self.src, self.ledger, node, (index, link, count), bounds)?;
+                true
+            }
         };
-        if has_child {
-            load_gap(self.src, self.ledger, node, (index, link, count), bounds)?;
-        }
 
         if node.height == self.height {
             let bytes = node.block().len() + self.key.len() + self.value.len() + 128;
@@ -123,7 +121,9 @@ impl<S: BlockSource + ?Sized> Put<'_, S> {
         };
         let changed = self.below(child, bounds.narrowed(block, index, count))?;
         if changed && matches!(kid, Kid::Clean(_)) {
-            self.ledger.released.extend(link_digest(block, link));
+            self.ledger
+                .released
+                .extend(link_digest(block, place.kid_link(block)));
             kid.soil();
         }
         Ok(changed)

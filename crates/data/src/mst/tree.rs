@@ -74,11 +74,11 @@ impl Tree {
         }
     }
 
-    /// The stored tree with this root. Nothing is read before it is needed, so a root that is not there or not a node
-    /// is found out later.
+    /// The stored tree with this root. Nothing is read before it is needed, so a root that is not there, or whose CID
+    /// cannot name a node, is found out later.
     #[must_use]
     pub fn load(root: Cid) -> Self {
-        // A CID that cannot name a node names none that a source has.
+        // No node has the digest zero: it stands for a CID that cannot name one.
         let digest = node_digest(&root);
         Self {
             root: Subtree::Stored(digest.unwrap_or_default()),
@@ -103,6 +103,7 @@ impl Tree {
         };
         let mut bounds = Bounds::default();
         loop {
+            node.touch();
             let block = node.block();
             let place = seek(block, key);
             if let Some(entry) = place.entry.filter(|_| place.found) {

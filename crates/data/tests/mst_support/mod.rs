@@ -1,5 +1,5 @@
 //! What the tests of the tree share: a slow, obvious tree built from the definition, and sources of blocks.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::expect_used, clippy::panic)]
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
