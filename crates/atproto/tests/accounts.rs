@@ -243,7 +243,8 @@ async fn handles_change_and_are_announced() {
     assert_eq!(by_host.body, alice.did.as_bytes());
     assert_eq!(node.get("/.well-known/atproto-did").await.status, 404);
     // The old name is free again.
-    node.user("alice").await;
+    let body = json!({"handle": "alice.test", "email": "other@test.com", "password": "pw"});
+    node.post(None, CREATE, &body).await.ok();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -37,8 +37,8 @@ enum End {
     Fault(String),
 }
 
-/// Serves a subscriber until one of the two goes.
-pub async fn serve<S>(hub: &Hub, stream: S, cursor: Option<u64>)
+/// Serves a subscriber until one of the two goes. `newest` is the newest event at its handshake.
+pub async fn serve<S>(hub: &Hub, stream: S, cursor: Option<u64>, newest: u64)
 where
     S: AsyncRead + AsyncWrite + Send + 'static,
 {
@@ -53,7 +53,6 @@ where
         .await;
     };
     let log = hub.shared().store.log();
-    let newest = log.last_durable();
     let mut greeting = VecDeque::new();
     let position = match cursor {
         Some(cursor) if cursor > newest => {

@@ -26,6 +26,8 @@ pub fn upgrade(hub: &Hub, mut request: Request<Body>, wanted: Wanted) -> Respons
     };
     let upgrade = hyper::upgrade::on(&mut request);
     let hub = hub.clone();
+    // From here on nothing is missed: what comes later is after this.
+    let newest = hub.shared().store.log().last_durable();
     tokio::spawn(async move {
         let stream = match upgrade.await {
             Ok(upgraded) => TokioIo::new(upgraded),
@@ -35,7 +37,7 @@ pub fn upgrade(hub: &Hub, mut request: Request<Body>, wanted: Wanted) -> Respons
             }
         };
         match wanted {
-            Ok(cursor) => subscriber::serve(&hub, stream, cursor).await,
+            Ok(cursor) => subscriber::serve(&hub, stream, cursor, newest).await,
             Err(e) => {
                 let (_, mut to) = tokio::io::split(stream);
                 let error = Some((e.name(), e.message()));
