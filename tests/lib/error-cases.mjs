@@ -393,7 +393,7 @@ export const deviations = {
   'createSession JSON null': INVALID,
   'body of a procedure too large': { status: 413, error: 'PayloadTooLarge' },
   // An account without a password could never be entered again.
-  'createAccount: no password': INVALID,
+  'createAccount: no password': { status: 400, error: 'InvalidPassword' },
   // The official server looks for another service to pass these on to, and finds none.
   'unknown method': NOT_IMPLEMENTED,
   'unknown method with token': NOT_IMPLEMENTED,
