@@ -416,6 +416,170 @@ fn lexicons() {
 }
 
 #[test]
+fn queries() {
+    both(|place| {
+        let task = json!({
+            "lexicon": 1, "id": "com.example.task",
+            "defs": { "main": { "type": "record", "key": "any",
+                "record": { "type": "object", "required": ["state"], "properties": {
+                    "state": { "type": "string" }, "size": { "type": "integer" },
+                    "due": { "type": "string", "format": "datetime" },
+                }},
+                "ues": { "indexes": [
+                    { "name": "state", "path": "state", "kind": "text" },
+                    { "name": "size", "path": "size", "kind": "integer" },
+                    { "name": "due", "path": "due", "kind": "datetime" },
+                ]},
+            }},
+        });
+        let file = place.file("task.json", task.to_string());
+        place.ok(&["lexicon", "add", &file]);
+        account(place, "alice.test");
+        account(place, "bob.test");
+        for (n, who, state) in [
+            (1, "alice.test", "open"),
+            (2, "bob.test", "open"),
+            (3, "bob.test", "done"),
+        ] {
+            let task =
+                json!({ "state": state, "size": n, "due": format!("2026-0{n}-01T00:00:00Z") });
+            let (key, task) = (n.to_string(), task.to_string());
+            place.ok(&[
+                "record",
+                "create",
+                "com.example.task",
+                &task,
+                "--rkey",
+                &key,
+                "--as",
+                who,
+            ]);
+        }
+        place.ok(&["post", "The quick brown fox", "--as", "alice.test"]);
+        let found = |args: &[&str]| -> Vec<i64> {
+            let all = [
+                &[
+                    "record",
+                    "query",
+                    "com.example.task",
+                    "--sort",
+                    "size",
+                    "--reverse",
+                ],
+                args,
+            ]
+            .concat();
+            let answer = place.json(&all);
+            let records = answer["records"].as_array().unwrap();
+            records
+                .iter()
+                .map(|r| r["value"]["size"].as_i64().unwrap())
+                .collect()
+        };
+        let scenario = || {
+            assert_eq!(found(&[]), [1, 2, 3]);
+            assert_eq!(found(&["--where", "state=open"]), [1, 2]);
+            assert_eq!(found(&["--where", "state=d*"]), [3]);
+            assert_eq!(
+                found(&["--where", "size=2..", "--author", "bob.test"]),
+                [2, 3]
+            );
+            assert_eq!(found(&["--where", "due=..2026-02-15T00:00:00Z"]), [1, 2]);
+            assert_eq!(
+                place.json(&["record", "query", POST, "--text", "brown"])["records"]
+                    .as_array()
+                    .unwrap()
+                    .len(),
+                1
+            );
+        };
+        scenario();
+        let error = place.fails(
+            1,
+            &[
+                "record",
+                "query",
+                "com.example.task",
+                "--where",
+                "colour=red",
+            ],
+        );
+        assert!(
+            error.contains("declares no index \"colour\"; it declares: state, size, due"),
+            "{error}"
+        );
+        place.fails(
+            1,
+            &["record", "query", "com.example.task", "--where", "size=big"],
+        );
+        place.fails(
+            1,
+            &[
+                "record",
+                "query",
+                "com.example.task",
+                "--where",
+                "due=tomorrow",
+            ],
+        );
+        let error = place.fails(
+            2,
+            &["record", "query", "com.example.task", "--where", "size"],
+        );
+        assert!(error.contains("--where size has no value"), "{error}");
+
+        // Page by page.
+        let first = place.json(&["record", "query", "com.example.task", "--limit", "2"]);
+        let cursor = text(&first, "cursor");
+        let rest = place.json(&[
+            "record",
+            "query",
+            "com.example.task",
+            "--limit",
+            "2",
+            "--cursor",
+            cursor,
+        ]);
+        assert_eq!(rest["records"].as_array().unwrap().len(), 1);
+
+        // The index holds nothing of its own.
+        assert!(place.json(&["reindex"])["cursor"].as_u64().unwrap() > 0);
+        scenario();
+    });
+}
+
+#[test]
+fn an_index_that_was_deleted_is_built_again() {
+    let place = Place::new();
+    assert_eq!(place.up().stop().code(), Some(0));
+    account(&place, "alice.test");
+    place.ok(&["post", "The quick brown fox"]);
+    std::fs::remove_dir_all(place.data().join("indexes")).unwrap();
+    let found = place.json(&["record", "query", POST, "--text", "fox"]);
+    assert_eq!(found["records"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_wrong_key_is_said() {
+    let place = Place::new();
+    assert_eq!(place.up().stop().code(), Some(0));
+    account(&place, "alice.test");
+    place.ok(&["post", "Hello"]);
+    // The keys are the one thing that nothing else can bring back.
+    let key = place.data().join("keystore.key");
+    let kept = std::fs::read(&key).unwrap();
+    std::fs::write(&key, "0".repeat(64)).unwrap();
+    let error = place.fails(1, &["post", "x"]);
+    assert!(
+        error.contains("the node's keys cannot be opened"),
+        "{error}"
+    );
+    assert!(error.contains("keys.key_file"), "{error}");
+    std::fs::write(&key, kept).unwrap();
+    place.ok(&["post", "x"]);
+}
+
+#[test]
 fn many_commands_at_once_wait_for_each_other() {
     let place = Place::new();
     assert_eq!(place.up().stop().code(), Some(0));

@@ -97,11 +97,11 @@ pub async fn run(context: &Context, command: Command) -> Outcome {
             email,
             password,
             invite_code,
-        } => create(context, &client, &handle, email, password, invite_code).await,
-        Command::Ls => ls(context, &client).await,
-        Command::Show { account } => show(context, &client, &account).await,
+        } => create(context, client, &handle, email, password, invite_code).await,
+        Command::Ls => ls(context, client).await,
+        Command::Show { account } => show(context, client, &account).await,
         Command::Password { account, password } => {
-            new_password(context, &client, &account, password).await
+            new_password(context, client, &account, password).await
         }
         Command::Handle { account, handle } => {
             let session = client.session(account_name(&account)?).await?;
@@ -127,10 +127,10 @@ pub async fn run(context: &Context, command: Command) -> Outcome {
             Ok(())
         }
         Command::Deactivate { account } => {
-            set_status(context, &client, &account, "deactivated").await
+            set_status(context, client, &account, "deactivated").await
         }
-        Command::Activate { account } => set_status(context, &client, &account, "active").await,
-        Command::Delete { account, yes } => delete(context, &client, &account, yes).await,
+        Command::Activate { account } => set_status(context, client, &account, "active").await,
+        Command::Delete { account, yes } => delete(context, client, &account, yes).await,
     }
 }
 

@@ -62,7 +62,7 @@ pub async fn run(context: &Context, command: Command) -> Outcome {
             output,
         } => {
             let client = context.client().await?;
-            let did = did_of(&client, account_name(&account)?).await?;
+            let did = did_of(client, account_name(&account)?).await?;
             let params = [("did", did.as_str()), ("cid", cid.as_str())];
             let download = client
                 .download("com.atproto.sync.getBlob", &params, None)
@@ -88,7 +88,7 @@ async fn put(context: &Context, file: &Path, mime: Option<String>, acting: &As) 
     let length = input.metadata().await.map_err(reading())?.len();
     let mime = mime.unwrap_or_else(|| mime_by_name(file).to_owned());
     let client = context.client().await?;
-    let session = acting.session(&client).await?;
+    let session = acting.session(client).await?;
     let answer = client
         .upload(
             "com.atproto.repo.uploadBlob",
@@ -106,7 +106,7 @@ async fn put(context: &Context, file: &Path, mime: Option<String>, acting: &As) 
 
 async fn ls(context: &Context, acting: &As) -> Outcome {
     let client = context.client().await?;
-    let did = did_of(&client, &acting.name(&client).await?).await?;
+    let did = did_of(client, &acting.name(client).await?).await?;
     let mut cursor = String::new();
     let mut any = false;
     loop {

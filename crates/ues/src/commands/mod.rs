@@ -16,6 +16,8 @@ pub mod up;
 
 use std::path::PathBuf;
 
+use tokio::sync::OnceCell;
+
 use crate::cli::{Cli, Command, Global};
 use crate::client::{self, Client};
 use crate::config::{Config, Layers, file};
@@ -24,12 +26,12 @@ use crate::logging;
 use crate::output::Output;
 
 /// What every command is given.
-#[derive(Clone, Debug)]
 pub struct Context {
     /// Options of every command.
     pub global: Global,
     /// Where results go.
     pub output: Output,
+    client: OnceCell<Client>,
 }
 
 /// Runs the command.
@@ -37,10 +39,7 @@ pub struct Context {
 /// # Errors
 /// The command's failure, for [`Output::failure`].
 pub fn run(cli: Cli, output: Output) -> Outcome {
-    let context = Context {
-        global: cli.global,
-        output,
-    };
+    let context = Context::new(cli.global, output);
     match cli.command {
         Command::Config(command) => config::run(&context, command),
         Command::Completions(args) => completions::run(&args),
@@ -77,6 +76,15 @@ async fn run_async(context: &Context, command: Command) -> Outcome {
 }
 
 impl Context {
+    /// For a command with these options.
+    pub fn new(global: Global, output: Output) -> Self {
+        Self {
+            global,
+            output,
+            client: OnceCell::new(),
+        }
+    }
+
     /// The configuration file in use, if there is one.
     pub fn config_file(&self) -> Option<PathBuf> {
         match &self.global.config {
@@ -113,12 +121,14 @@ impl Context {
         Ok(self.layers()?.config()?)
     }
 
-    /// The node to work on.
+    /// The node to work on, connected to once: a folder can be opened only once.
     ///
     /// # Errors
     /// When there is none, or it cannot be reached.
-    pub async fn client(&self) -> Outcome<Client> {
-        client::connect(&self.config()?).await
+    pub async fn client(&self) -> Outcome<&Client> {
+        self.client
+            .get_or_try_init(|| async { client::connect(&self.config()?).await })
+            .await
     }
 
     fn add_flags(&self, layers: &mut Layers) -> Outcome {

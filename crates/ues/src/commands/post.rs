@@ -37,7 +37,7 @@ pub struct Args {
 /// What the node answers.
 pub async fn run(context: &Context, args: Args) -> Outcome {
     let client = context.client().await?;
-    let session = args.acting.session(&client).await?;
+    let session = args.acting.session(client).await?;
     let mut record = json!({
         "$type": "app.bsky.feed.post",
         "text": args.text,
@@ -47,7 +47,7 @@ pub async fn run(context: &Context, args: Args) -> Outcome {
         record["langs"] = json!(args.lang);
     }
     if let Some(uri) = &args.reply_to {
-        record["reply"] = reply(&client, &Place::parse(uri)?).await?;
+        record["reply"] = reply(client, &Place::parse(uri)?).await?;
     }
     let input =
         json!({ "repo": session.did, "collection": "app.bsky.feed.post", "record": record });

@@ -140,13 +140,13 @@ pub async fn run(context: &Context, command: Command) -> Outcome {
             acting,
         } => {
             let record = typed(json_argument(&value)?, &collection);
-            let session = acting.session(&client).await?;
+            let session = acting.session(client).await?;
             let mut input =
                 json!({ "repo": session.did, "collection": collection, "record": record });
             if let Some(rkey) = rkey {
                 input["rkey"] = json!(rkey);
             }
-            write(context, &client, "createRecord", &input, &session.token).await
+            write(context, client, "createRecord", &input, &session.token).await
         }
         Command::Get { uri } => {
             let place = Place::parse(&uri)?;
@@ -178,7 +178,7 @@ pub async fn run(context: &Context, command: Command) -> Outcome {
             if let Some(cid) = swap {
                 input["swapRecord"] = json!(cid);
             }
-            write(context, &client, "putRecord", &input, &session.token).await
+            write(context, client, "putRecord", &input, &session.token).await
         }
         Command::Delete { uri, swap } => {
             let place = Place::parse(&uri)?;
@@ -208,7 +208,7 @@ pub async fn run(context: &Context, command: Command) -> Outcome {
             acting,
             ..
         } => {
-            let name = acting.name(&client).await?;
+            let name = acting.name(client).await?;
             let answer = client
                 .query("com.atproto.repo.describeRepo", &[("repo", &name)], None)
                 .await?;
@@ -228,9 +228,9 @@ pub async fn run(context: &Context, command: Command) -> Outcome {
             all,
             reverse,
         } => {
-            let name = acting.name(&client).await?;
+            let name = acting.name(client).await?;
             let limit = if all { usize::MAX } else { limit };
-            list(context, &client, &name, &collection, limit, reverse).await
+            list(context, client, &name, &collection, limit, reverse).await
         }
         Command::Query {
             collection,
@@ -263,7 +263,7 @@ pub async fn run(context: &Context, command: Command) -> Outcome {
                 .map(|f| filter(f))
                 .collect::<Outcome<Vec<_>>>()?
                 .into();
-            query(context, &client, &input).await
+            query(context, client, &input).await
         }
     }
 }

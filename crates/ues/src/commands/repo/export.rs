@@ -35,7 +35,7 @@ pub struct Args {
 pub async fn run(context: &Context, args: Args) -> Outcome {
     let client = context.client().await?;
     let name = account_name(&args.account)?;
-    let did = did_of(&client, name).await?;
+    let did = did_of(client, name).await?;
     let mut params = vec![("did", did.as_str())];
     if let Some(since) = &args.since {
         params.push(("since", since));

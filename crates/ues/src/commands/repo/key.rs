@@ -2,9 +2,11 @@
 
 use serde_json::Value;
 use ues_repo::crypto::VerifyingKey;
+use ues_repo::identity::{Resolver, ResolverOptions};
+use ues_repo::syntax::Did;
 
-use crate::client::{Client, connect};
 use crate::commands::Context;
+use crate::config::Directory;
 use crate::failure::{Failure, Outcome};
 use crate::node::Node;
 
@@ -12,30 +14,25 @@ use crate::node::Node;
 ///
 /// # Errors
 /// When its identity cannot be found or names no key.
-pub async fn of(context: &Context, did: &str, client: Option<&Client>) -> Outcome<VerifyingKey> {
-    let own;
-    let client = match client {
-        Some(client) => Some(client),
-        None => {
-            let config = context.config()?;
-            own = if Node::exists(&config.data) {
-                Some(connect(&config).await?)
-            } else {
-                None
-            };
-            own.as_ref()
-        }
-    };
-    if let Some(client) = client
-        && did.starts_with("did:plc:")
-        && let Ok(document) = client.get(&format!("/plc/{did}")).await
+pub async fn of(context: &Context, did: &str) -> Outcome<VerifyingKey> {
+    let config = context.config()?;
+    if did.starts_with("did:plc:")
+        && Node::exists(&config.data)
+        && let Ok(document) = context.client().await?.get(&format!("/plc/{did}")).await
     {
         return key_in(did, &document);
     }
-    Err(
-        Failure::not_found(format!("the identity of {did} cannot be found"))
-            .hint("--key did:key:… gives the key; --no-signature checks all but the signature"),
-    )
+    let did = Did::parse(did).map_err(|e| Failure::unsound(e.to_string()))?;
+    let mut options = ResolverOptions::default();
+    if let Directory::Url(url) = config.identity.directory {
+        options.plc_url = url;
+    }
+    Resolver::new(options).signing_key(&did).await.map_err(|e| {
+        Failure::not_found(format!("the identity of {did} cannot be found: {e}")).hint(
+            "--key did:key:… gives the key; --data DIR names the node that knows it;\n\
+             --no-signature checks all but the signature",
+        )
+    })
 }
 
 fn key_in(did: &str, document: &Value) -> Outcome<VerifyingKey> {

@@ -12,7 +12,7 @@ use crate::output::Table;
 /// What the node answers.
 pub async fn run(context: &Context) -> Outcome {
     let client = context.client().await?;
-    let repos = all(&client).await?;
+    let repos = all(client).await?;
     let mut table = Table::new(&["did", "revision", "commit", "status"]);
     for repo in &repos {
         let text = |name: &str| repo[name].as_str().unwrap_or("-").to_owned();

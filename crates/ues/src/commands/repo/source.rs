@@ -4,6 +4,7 @@ use std::io::{BufReader, Cursor, Read};
 use std::path::PathBuf;
 
 use ues_data::car::CarLimits;
+use ues_repo::identity::resolver::http_client_builder;
 use ues_repo::repo::verify::Archive;
 
 use crate::client::Client;
@@ -69,7 +70,7 @@ impl Source {
                 )
             }
             Self::Url(url) => read(Cursor::new(fetch(context, url).await?), url),
-            Self::Account(name) => load_account(context, &context.client().await?, name).await,
+            Self::Account(name) => load_account(context, context.client().await?, name).await,
             Self::Folder(path) => Err(Failure::usage(format!(
                 "{} is a folder with any number of repositories",
                 path.display()
@@ -110,7 +111,11 @@ async fn fetch(context: &Context, url: &str) -> Outcome<Vec<u8>> {
         Failure::unavailable(format!("cannot read {url}: {e}"))
             .hint("give the whole address, https://HOST/xrpc/com.atproto.sync.getRepo?did=DID")
     };
-    let mut response = reqwest::get(url)
+    let mut response = http_client_builder()
+        .build()
+        .map_err(unreachable)?
+        .get(url)
+        .send()
         .await
         .and_then(reqwest::Response::error_for_status)
         .map_err(unreachable)?;

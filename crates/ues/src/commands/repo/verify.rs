@@ -51,8 +51,9 @@ pub async fn run(context: &Context, args: Args) -> Outcome {
     };
     match Source::parse(&args.what)? {
         Source::Folder(dir) => {
-            let mut context = context.clone();
-            context.global.data = Some(dir);
+            let mut global = context.global.clone();
+            global.data = Some(dir);
+            let context = Context::new(global, context.output);
             folder(&context, args.no_signature).await
         }
         source => {
@@ -67,16 +68,16 @@ pub async fn run(context: &Context, args: Args) -> Outcome {
 
 async fn folder(context: &Context, no_signature: bool) -> Outcome {
     let client = context.client().await?;
-    let repos = ls::all(&client).await?;
+    let repos = ls::all(client).await?;
     let mut bad = 0_usize;
     for repo in &repos {
         let did = repo["did"].as_str().unwrap_or_default();
         let started = Instant::now();
         let checked = async {
-            let archive = load_account(context, &client, did).await?;
+            let archive = load_account(context, client, did).await?;
             let key = match no_signature {
                 true => None,
-                false => Some(key::of(context, did, Some(&client)).await?),
+                false => Some(key::of(context, did).await?),
             };
             verify(did, &archive, key.as_ref())
         };
@@ -114,7 +115,7 @@ async fn check(
     let key = match given {
         Some(key) => Some(key),
         None if no_signature => None,
-        None => Some(key::of(context, commit.did.as_str(), None).await?),
+        None => Some(key::of(context, commit.did.as_str()).await?),
     };
     verify(what, archive, key.as_ref())
 }

@@ -25,6 +25,18 @@ pub async fn status(State(desk): State<Desk>) -> Answer {
     })))
 }
 
+/// Bytes that a file takes on the disk; less than its length where it has holes.
+#[cfg(unix)]
+fn used(meta: &std::fs::Metadata) -> u64 {
+    std::os::unix::fs::MetadataExt::blocks(meta) * 512
+}
+
+/// Bytes that a file takes on the disk, as far as the system tells.
+#[cfg(not(unix))]
+fn used(meta: &std::fs::Metadata) -> u64 {
+    meta.len()
+}
+
 /// Bytes of all files in a folder; what cannot be read counts nothing.
 fn folder_bytes(dir: &Path, depth: usize) -> u64 {
     let Ok(entries) = std::fs::read_dir(dir) else {
@@ -36,7 +48,7 @@ fn folder_bytes(dir: &Path, depth: usize) -> u64 {
         .map(|(path, meta)| match meta.is_dir() {
             true if depth > 0 => folder_bytes(&path, depth - 1),
             true => 0,
-            false => meta.len(),
+            false => used(&meta),
         })
         .sum()
 }
