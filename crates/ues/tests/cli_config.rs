@@ -1,5 +1,11 @@
 //! Configuration, completions and help of the real program: what needs no node.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on stops"
+)]
+
 mod support;
 
 use serde_json::json;

@@ -1,5 +1,11 @@
 //! `ues lexicon check` of the real program.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on stops"
+)]
+
 mod support;
 
 use serde_json::{Value, json};

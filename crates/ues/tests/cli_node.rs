@@ -1,6 +1,11 @@
 //! Every command of the real program on a node, once while it runs and once while it does not.
 
 #![cfg(unix)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on stops"
+)]
 
 mod support;
 
@@ -122,6 +127,12 @@ fn accounts() {
         );
         place.ok(&["account", "delete", "robert.test", "--yes"]);
         place.fails(3, &["account", "show", "robert.test"]);
+        let again = place.json(&["account", "create", "robert.test"]);
+        assert_ne!(
+            again["did"], bob["did"],
+            "the handle is free, the identity is another"
+        );
+        place.ok(&["account", "delete", "robert.test", "--yes"]);
         assert_eq!(place.json(&["account", "ls"]).as_array().unwrap().len(), 1);
     });
 }

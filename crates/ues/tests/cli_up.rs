@@ -1,6 +1,11 @@
 //! `ues up` of the real program: coming up, being in the way, stopping.
 
 #![cfg(unix)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on stops"
+)]
 
 mod support;
 

@@ -18,7 +18,7 @@ pub enum Transport {
         /// Where it listens.
         base: String,
         /// Connections to it.
-        http: HttpClient<HttpConnector, Body>,
+        http: Box<HttpClient<HttpConnector, Body>>,
     },
     /// A node that was opened for this command.
     Local {
@@ -32,7 +32,7 @@ pub enum Transport {
 impl Transport {
     /// To a node that runs.
     pub fn remote(base: String) -> Self {
-        let http = HttpClient::builder(TokioExecutor::new()).build_http();
+        let http = Box::new(HttpClient::builder(TokioExecutor::new()).build_http());
         Self::Remote { base, http }
     }
 

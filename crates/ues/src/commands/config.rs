@@ -77,7 +77,7 @@ fn show(context: &Context) -> Outcome {
     for (setting, value, origin) in layers.iter() {
         table.row([
             setting.key,
-            &text_of(setting.kind, &value),
+            &text_of(setting.kind, value),
             &origin.to_string(),
         ]);
         all.insert(
@@ -111,7 +111,7 @@ fn explain(context: &Context, key: &str) -> Outcome {
             out,
             "{STRONG}{}{STRONG:#} = {}",
             setting.key,
-            text_of(setting.kind, &value)
+            text_of(setting.kind, value)
         )?;
         writeln!(out, "{}\n", setting.help)?;
         writeln!(out, "{FAINT}from:{FAINT:#}        {origin}")?;

@@ -8,10 +8,13 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use ues_atproto::{Account, Scope};
 use ues_repo::repo::layout::{Head, Status};
-use ues_repo::syntax::AtIdentifier;
+use ues_repo::syntax::{AtIdentifier, Handle};
 
 use super::Desk;
 use super::answer::{Answer, Refusal};
+
+/// What the protocol calls an account by that has no handle that holds.
+const NO_HANDLE: &str = "handle.invalid";
 
 /// Which account.
 #[derive(Deserialize)]
@@ -179,7 +182,10 @@ pub async fn status(State(desk): State<Desk>, Json(input): Json<NewStatus>) -> A
 /// `POST account/delete {account}`: the account, its repository and its blobs.
 pub async fn delete(State(desk): State<Desk>, Json(which): Json<Which>) -> Answer {
     let before = desk.account(&which.account)?;
+    // The row stays, since the log tells of the account; its names are free for others.
     let account = Account {
+        handle: Handle::parse(NO_HANDLE).map_err(Refusal::internal)?,
+        email: None,
         status: Status::Deleted.name().map(str::to_owned),
         password: None,
         ..(*before).clone()
