@@ -108,9 +108,11 @@ class LogReader {
     const heads = new Map()
     for (const { did } of accounts) heads.set(did, (await head(server, did)).rev)
     const sub = new Subscription(server, { cursor: this.cursor })
+    const last = new Map(this.revs)
+    let seen = 0
     const reached = (events) => {
-      const last = new Map(events.filter((e) => e.t === '#commit').map((e) => [e.repo, e.rev]))
-      return accounts.every(({ did }) => (last.get(did) ?? this.revs.get(did)) === heads.get(did))
+      for (; seen < events.length; seen++) if (events[seen].t === '#commit') last.set(events[seen].repo, events[seen].rev)
+      return accounts.every(({ did }) => last.get(did) === heads.get(did))
     }
     await sub.until(reached)
     for (const event of sub.events) {

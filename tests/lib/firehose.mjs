@@ -9,11 +9,12 @@ export function decodeFrame(bytes) {
   return { op: header.op, t: header.t, body: cbor.decode(rest), size: bytes.length }
 }
 
-/** A subscription. `frames` grows as they arrive; `until` waits for a condition on them. */
+/** A subscription. `frames`, and `events` (the messages' bodies with their type), grow as they arrive. */
 export class Subscription {
   constructor(server, { cursor, query = '' } = {}) {
     const params = cursor === undefined ? query : `cursor=${cursor}${query}`
     this.frames = []
+    this.events = []
     this.waiting = new Set()
     this.socket = new WebSocket(`${server.wsUrl}/xrpc/com.atproto.sync.subscribeRepos?${params}`)
     this.socket.binaryType = 'nodebuffer'
@@ -30,18 +31,15 @@ export class Subscription {
       })
     })
     this.socket.on('message', (data) => {
-      this.frames.push(decodeFrame(new Uint8Array(data)))
+      const frame = decodeFrame(new Uint8Array(data))
+      this.frames.push(frame)
+      if (frame.op === 1) this.events.push({ t: frame.t, ...frame.body })
       this.wake()
     })
   }
 
   wake() {
     for (const check of this.waiting) check()
-  }
-
-  /** The messages' bodies with their type. */
-  get events() {
-    return this.frames.filter((f) => f.op === 1).map((f) => ({ t: f.t, ...f.body }))
   }
 
   /** Waits until `test(events)` gives something true, and returns it. Fails when the stream closes or time is up. */
