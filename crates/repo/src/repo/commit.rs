@@ -57,7 +57,7 @@ impl Commit {
         let mut commit = Self {
             did: did.clone(),
             data,
-            rev: rev.clone(),
+            rev: *rev,
             prev: None,
             sig: Vec::new(),
         };
@@ -155,7 +155,7 @@ impl Commit {
         key.verify(&self.unsigned_bytes(), &self.sig)
             .map_err(|_| CommitError::BadSignature {
                 did: self.did.clone(),
-                rev: self.rev.clone(),
+                rev: self.rev,
             })
     }
 }

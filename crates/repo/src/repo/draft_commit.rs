@@ -114,21 +114,21 @@ impl LaneState {
             refs.write(around, owner, &rev, batch)?;
             self.has_blobs = true;
         }
-        let event = LogEvent::Commit(CommitEvent {
+        let event = LogEvent::Commit(Box::new(CommitEvent {
             repo: did.clone(),
             commit: cid,
-            rev: rev.clone(),
-            since: Some(self.head.rev.clone()),
+            rev,
+            since: Some(self.head.rev),
             prev_data: Some(self.head.data),
             ops,
             blocks: car,
             time: around.now(),
-        });
+        }));
         batch.append_event(event.encode());
         self.head.commit = cid;
         self.head.data = flush.root;
-        self.head.rev = rev.clone();
-        batch.put(&around.ks.heads, head_key(did).to_vec(), self.head.encode());
+        self.head.rev = rev;
+        batch.put(&around.ks.heads, head_key(did), self.head.encode());
         Ok(CommitMeta { cid, rev })
     }
 

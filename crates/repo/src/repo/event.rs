@@ -120,7 +120,7 @@ pub struct CommitEvent {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogEvent {
     /// See [`EventKind::Commit`].
-    Commit(CommitEvent),
+    Commit(Box<CommitEvent>),
     /// See [`EventKind::Sync`].
     Sync {
         /// Account.
@@ -305,7 +305,7 @@ impl LogEvent {
                     }
                     _ => return Err(EventError("no ops".into())),
                 };
-                Self::Commit(CommitEvent {
+                Self::Commit(Box::new(CommitEvent {
                     repo: did(fields, "repo")?,
                     commit: link(fields, "commit")?
                         .ok_or_else(|| EventError("no commit".into()))?,
@@ -315,7 +315,7 @@ impl LogEvent {
                     ops,
                     blocks: byte_string(fields, "blocks")?,
                     time: text(fields, "time")?,
-                })
+                }))
             }
             EventKind::Sync => Self::Sync {
                 did: did(fields, "did")?,

@@ -191,12 +191,12 @@ fn replace(
     batch.put_block(cid.hash(), &bytes, node_ref(owner));
     state.head.commit = cid;
     state.head.data = incoming.verified.data;
-    state.head.rev = rev.clone();
+    state.head.rev = rev;
     state.tree = Tree::load(state.head.data);
     batch.put(&around.ks.heads, head_key(did), state.head.encode());
     let event = LogEvent::Sync {
         did: did.clone(),
-        rev: rev.clone(),
+        rev,
         blocks: commit_car(&cid, &bytes),
         time: around.now(),
     };

@@ -73,11 +73,15 @@ pub(super) struct Surroundings {
 struct Draft {
     changes: Changes,
     bytes: usize,
-    answers: Vec<(
-        Vec<Outcome>,
-        bool,
-        oneshot::Sender<Result<Applied, WriteError>>,
-    )>,
+    waiters: Vec<Waiter>,
+}
+
+/// A caller whose writes are in the draft.
+struct Waiter {
+    results: Vec<Outcome>,
+    /// Whether any of its writes changes anything.
+    changed: bool,
+    answer: oneshot::Sender<Result<Applied, WriteError>>,
 }
 
 impl Lane {
@@ -167,7 +171,10 @@ impl Lane {
             }
         }
         if draft.changes.is_empty() {
-            for (results, _, answer) in draft.answers {
+            for Waiter {
+                results, answer, ..
+            } in draft.waiters
+            {
                 let _ = answer.send(Ok(Applied {
                     commit: None,
                     results,
@@ -202,7 +209,12 @@ impl Lane {
             drop(permit);
             match outcome {
                 Ok(done) => {
-                    for (results, changed, answer) in draft.answers {
+                    for Waiter {
+                        results,
+                        changed,
+                        answer,
+                    } in draft.waiters
+                    {
                         let _ = answer.send(Ok(Applied {
                             commit: changed.then(|| made.clone()),
                             results,
@@ -230,7 +242,11 @@ impl Lane {
                     draft.bytes += change.after.as_ref().map_or(0, |r| r.bytes.len());
                     draft.changes.insert(path, change);
                 }
-                draft.answers.push((results, changed, request.answer));
+                draft.waiters.push(Waiter {
+                    results,
+                    changed,
+                    answer: request.answer,
+                });
             }
             Err(e) => {
                 let _ = request.answer.send(Err(e));
@@ -259,8 +275,8 @@ impl Draft {
     }
 
     fn fail(self, error: &WriteError) {
-        for (_, _, answer) in self.answers {
-            let _ = answer.send(Err(error.clone()));
+        for waiter in self.waiters {
+            let _ = waiter.answer.send(Err(error.clone()));
         }
     }
 }
@@ -286,7 +302,7 @@ fn check(
             current: state.head.commit,
         });
     }
-    debug_assert!(request.swap_commit.is_none() || draft.answers.is_empty());
+    debug_assert!(request.swap_commit.is_none() || draft.waiters.is_empty());
     let mut staged = Changes::new();
     let mut results = Vec::with_capacity(request.writes.len());
     for write in &request.writes {

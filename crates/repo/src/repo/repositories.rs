@@ -185,33 +185,29 @@ impl Repositories {
             owner,
             commit: meta.cid,
             data,
-            rev: meta.rev.clone(),
+            rev: meta.rev,
             status: Status::Active,
         };
-        batch.put(&around.ks.heads, head_key(did).to_vec(), head.encode());
-        batch.put(
-            &around.ks.owners,
-            owner.to_be_bytes().to_vec(),
-            head_key(did).to_vec(),
-        );
+        batch.put(&around.ks.heads, head_key(did), head.encode());
+        batch.put(&around.ks.owners, owner.to_be_bytes(), head_key(did));
         let time = around.now();
         batch.append_event(
-            LogEvent::Commit(CommitEvent {
+            LogEvent::Commit(Box::new(CommitEvent {
                 repo: did.clone(),
                 commit: meta.cid,
-                rev: meta.rev.clone(),
+                rev: meta.rev,
                 since: None,
                 prev_data: None,
                 ops: Vec::new(),
                 blocks: commit_car,
                 time: time.clone(),
-            })
+            }))
             .encode(),
         );
         batch.append_event(
             LogEvent::Sync {
                 did: did.clone(),
-                rev: meta.rev.clone(),
+                rev: meta.rev,
                 blocks: sync_car,
                 time,
             }
@@ -265,11 +261,7 @@ impl Repositories {
             |state, batch| {
                 state.head.status = status;
                 let around = self.around();
-                batch.put(
-                    &around.ks.heads,
-                    head_key(did).to_vec(),
-                    state.head.encode(),
-                );
+                batch.put(&around.ks.heads, head_key(did), state.head.encode());
                 let event = LogEvent::Account {
                     did: did.clone(),
                     status,
