@@ -205,10 +205,13 @@ impl ProjectionHandle {
         }
     }
 
-    /// Lets the projection empty its state and read the log from the beginning. Returns at once; the cursor tells
-    /// how far it is.
+    /// Lets the projection empty its state and read the log from the beginning. Returns at once; the cursor stands
+    /// at 0 from now on and tells how far it is.
     pub fn reset(&self) {
-        self.0.run.orders.lock().reset = true;
+        let mut orders = self.0.run.orders.lock();
+        orders.reset = true;
+        self.0.run.cursor.send_replace(0);
+        drop(orders);
         self.0.run.log.wake();
     }
 
@@ -273,8 +276,9 @@ impl Run {
         while !self.ended() {
             if self.orders.lock().reset {
                 projection.reset()?;
-                self.orders.lock().reset = false;
                 cursor = projection.cursor()?;
+                let mut orders = self.orders.lock();
+                orders.reset = false;
                 self.cursor.send_replace(cursor);
             }
             let events = self
@@ -288,7 +292,12 @@ impl Run {
             };
             projection.apply(&events)?;
             cursor = last;
-            self.cursor.send_replace(cursor);
+            let orders = self.orders.lock();
+            // Who asked for a reset must not take the old state for the new one.
+            if !orders.reset {
+                self.cursor.send_replace(cursor);
+            }
+            drop(orders);
             self.recovered(attempts);
         }
         Ok(())

@@ -9,13 +9,16 @@ use super::error::XrpcError;
 /// Longest query string that is looked at.
 const MAX_QUERY_BYTES: usize = 16 * 1024;
 
+/// A name and its value, decoded.
+pub type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
+
 /// The parameters of a call, checked against its lexicon and with its defaults filled in.
 #[derive(Clone, Debug, Default)]
 pub struct Params(pub(crate) Map<String, Value>);
 
 impl Params {
     /// Splits a query string into decoded pairs.
-    pub fn pairs(query: &str) -> Result<Vec<(Cow<'_, str>, Cow<'_, str>)>, XrpcError> {
+    pub fn pairs(query: &str) -> Result<Vec<Pair<'_>>, XrpcError> {
         if query.len() > MAX_QUERY_BYTES {
             return Err(XrpcError::invalid("query string too long"));
         }
