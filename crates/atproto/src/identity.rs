@@ -7,6 +7,7 @@ use serde_json::Value;
 use ues_repo::crypto::{KeyError, SigningKey, VerifyingKey};
 use ues_repo::identity::plc::directory::{Directory, DirectoryError, DirectoryOptions};
 use ues_repo::identity::plc::{self, AccountIdentity, Operation, PlcError};
+use ues_repo::identity::resolver::http_client_builder;
 use ues_repo::identity::{DidDocument, ResolveError, Resolver, ResolverOptions};
 use ues_repo::syntax::{Did, Handle};
 use ues_storage::Store;
@@ -105,7 +106,7 @@ impl Identities {
             PlcMode::Url(url) => {
                 let url = url.trim_end_matches('/').to_owned();
                 options.plc_url = url.clone();
-                let http = reqwest::Client::builder().timeout(PLC_TIMEOUT).build();
+                let http = http_client_builder().timeout(PLC_TIMEOUT).build();
                 let http = http.map_err(|e| IdentityError::Unreachable(e.to_string()))?;
                 Plc::Elsewhere { url, http }
             }

@@ -16,6 +16,7 @@ pub mod commands;
 pub mod config;
 pub mod failure;
 pub mod logging;
+pub mod memory;
 pub mod node;
 pub mod output;
 
@@ -26,6 +27,9 @@ use clap::Parser;
 /// Parses the command line and runs it.
 pub fn main() -> ExitCode {
     let cli = cli::Cli::parse();
+    if matches!(cli.command, cli::Command::Up(_)) {
+        memory::limit_arenas();
+    }
     let output = output::Output {
         json: cli.global.json,
         quiet: cli.global.quiet,

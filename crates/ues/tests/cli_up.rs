@@ -168,6 +168,15 @@ fn stops_at_once_at_the_second_signal() {
 }
 
 #[test]
+fn another_directory_that_is_not_there_is_said_when_it_is_needed() {
+    let place = Place::new();
+    let node = place.up_with(&["--set", "identity.directory=http://127.0.0.1:1"]);
+    let error = place.fails(1, &["account", "create", "alice.test"]);
+    assert!(error.contains("PLC"), "{error}");
+    assert_eq!(node.stop().code(), Some(0));
+}
+
+#[test]
 fn a_file_left_over_by_a_crash_misleads_nobody() {
     let place = Place::new();
     let node = place.up();

@@ -22,7 +22,7 @@ Examples:
         /// Its handle
         #[arg(value_name = "HANDLE")]
         handle: String,
-        /// Its e-mail address [default: owner@HANDLE]
+        /// Its e-mail address; owner@HANDLE when left away
         #[arg(long)]
         email: Option<String>,
         /// Its password; made and shown when left away

@@ -140,6 +140,12 @@ pub const SETTINGS: &[Setting] = &[
         help: "Followers of the event stream at one time.",
     },
     Setting {
+        key: "limits.stream_bytes",
+        kind: Kind::Bytes,
+        default: "16MB",
+        help: "Memory for the newest events, shared by all followers. Who is further behind reads from the disk.",
+    },
+    Setting {
         key: "limits.stop_seconds",
         kind: Kind::Count,
         default: "10",

@@ -99,6 +99,8 @@ pub struct Limits {
     pub connections: u32,
     /// Followers of the event stream at one time.
     pub subscribers: u32,
+    /// Memory for the newest events, in bytes.
+    pub stream_bytes: u64,
     /// Seconds that a stop waits.
     pub stop_seconds: u32,
 }
