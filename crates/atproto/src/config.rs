@@ -216,6 +216,9 @@ pub struct Firehose {
     pub stall_timeout_s: u64,
     /// Seconds between pings.
     pub ping_interval_s: u64,
+    /// Age in seconds from which events are not sent to who starts from a cursor; 0: all that are
+    /// in the log are sent.
+    pub backfill_limit_s: u64,
 }
 
 impl Default for Firehose {
@@ -226,6 +229,7 @@ impl Default for Firehose {
             max_subscribers: 2_000,
             stall_timeout_s: 30,
             ping_interval_s: 30,
+            backfill_limit_s: 0,
         }
     }
 }

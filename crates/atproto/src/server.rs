@@ -148,6 +148,7 @@ impl Server {
             .route("/.well-known/atproto-did", get(web::atproto_did))
             .with_state(self.ctx.clone())
             .route("/xrpc/_health", get(web::health))
+            .route("/xrpc/", any(dispatch).with_state(dispatcher.clone()))
             .route("/xrpc/{*method}", any(dispatch).with_state(dispatcher));
         if self.ctx.config.plc == PlcMode::Embedded {
             router = router.nest("/plc", web::plc_routes(self.ctx.clone()));

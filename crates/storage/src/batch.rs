@@ -72,15 +72,32 @@ impl Batch {
     /// Stores a block and the reference that keeps it. Does not look whether either is there already: both writes
     /// are idempotent. The caller vouches that `mh` is the hash of `bytes`.
     pub fn put_block(&mut self, mh: &Multihash, bytes: impl AsRef<[u8]>, r: BlockRef) {
-        let bytes = bytes.as_ref();
+        self.put_block_row(mh, bytes.as_ref());
+        self.add_ref(mh, r);
+    }
+
+    fn put_block_row(&mut self, mh: &Multihash, bytes: &[u8]) {
         if bytes.len() > MAX_BLOCK {
-            self.refuse(BatchError::Value(bytes.len()));
-            return;
+            return self.refuse(BatchError::Value(bytes.len()));
         }
         self.push(ks::BLOCKS, Kind::Put, MhKey::new(mh).as_ref(), |buf| {
-            block::encode_into(buf, bytes)
+            block::encode_into(buf, bytes);
         });
-        self.add_ref(mh, r);
+    }
+
+    /// As [`put_block`](Self::put_block), with a mark in the reference that
+    /// [`Snapshot::ref_mark`](crate::Snapshot::ref_mark) gives back: a revision, for example.
+    pub fn put_block_marked(
+        &mut self,
+        mh: &Multihash,
+        bytes: impl AsRef<[u8]>,
+        r: BlockRef,
+        mark: u64,
+    ) {
+        self.put_block_row(mh, bytes.as_ref());
+        self.push(ks::REFS, Kind::Put, &ref_key(mh, r), |buf| {
+            buf.extend_from_slice(&mark.to_be_bytes());
+        });
     }
 
     /// Adds a reference to a block that is stored already, or is stored earlier in this batch.

@@ -8,9 +8,10 @@ use bytes::Bytes;
 
 use crate::Multihash;
 use crate::block;
+use crate::block::BlockRef;
 use crate::engine::Reads;
 use crate::error::StorageError;
-use crate::format::{MhKey, ks};
+use crate::format::{MhKey, ks, read_u64, ref_key};
 use crate::keyspace::{self, Keyspace, Scan};
 use crate::store::Shared;
 
@@ -62,6 +63,14 @@ impl Snapshot {
             .get(ks::BLOCKS, MhKey::new(mh).as_ref())?
             .map(block::decode)
             .transpose()
+    }
+
+    /// The mark that a reference was written with; `None` without a mark or without such a reference.
+    pub fn ref_mark(&self, mh: &Multihash, r: BlockRef) -> Result<Option<u64>, StorageError> {
+        Ok(self
+            .reads
+            .get(ks::REFS, &ref_key(mh, r))?
+            .and_then(|row| read_u64(&row)))
     }
 
     /// Whether a block is stored.

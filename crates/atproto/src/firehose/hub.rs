@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio_util::sync::CancellationToken;
+use ues_repo::repo::event::LogEvent;
+use ues_repo::syntax::Datetime;
 use ues_storage::Store;
 
 use crate::config::Firehose as Config;
@@ -42,6 +44,38 @@ impl Hub {
                 subscribers: AtomicUsize::new(0),
             }),
         }
+    }
+
+    /// The oldest event that who starts from a cursor is sent: the first of the log, or the first
+    /// that is not older than the configured limit. `newest` is the newest event.
+    pub fn oldest_served(
+        &self,
+        newest: u64,
+    ) -> Result<u64, Box<dyn std::error::Error + Send + Sync>> {
+        let log = self.inner.store.log();
+        let mut first = log.first_seq();
+        let limit = self.inner.config.backfill_limit_s;
+        if limit == 0 {
+            return Ok(first);
+        }
+        let limit = i64::try_from(limit)
+            .unwrap_or(i64::MAX)
+            .saturating_mul(1000);
+        let horizon = Datetime::now().unix_millis().saturating_sub(limit);
+        let mut end = newest + 1;
+        // Times rise with the numbers, so the border is found by halving.
+        while first < end {
+            let middle = first + (end - first) / 2;
+            let event = log.read(middle - 1, 1, 1)?.into_iter().next();
+            let event = event.ok_or_else(|| format!("event {middle} is missing"))?;
+            let event = LogEvent::decode(&event.payload)?;
+            if Datetime::parse(event.time())?.unix_millis() < horizon {
+                first = middle + 1;
+            } else {
+                end = middle;
+            }
+        }
+        Ok(first)
     }
 
     /// Follows the log until the hub is stopped.

@@ -52,19 +52,26 @@ where
         )
         .await;
     };
-    let log = hub.shared().store.log();
     let mut greeting = VecDeque::new();
+    let first = match hub.oldest_served(newest) {
+        Ok(first) => first,
+        Err(cause) => {
+            tracing::error!(%cause, "a subscription cannot read the log");
+            let error = Some(("InternalServerError", "Internal Server Error"));
+            return farewell(&mut to, error, CloseCode::Error).await;
+        }
+    };
     let position = match cursor {
         Some(cursor) if cursor > newest => {
             let error = Some(("FutureCursor", "Cursor in the future."));
             return farewell(&mut to, error, CloseCode::Policy).await;
         }
-        Some(cursor) if cursor + 1 < log.first_seq() => {
+        Some(cursor) if cursor + 1 < first => {
             greeting.push_back(message::info(
                 "OutdatedCursor",
                 "Requested cursor exceeded limit. Possibly missing events",
             ));
-            log.first_seq().saturating_sub(1)
+            first.saturating_sub(1)
         }
         Some(cursor) => cursor,
         None => newest,

@@ -148,7 +148,15 @@ async fn get_blob(call: Call) -> Result<Reply, XrpcError> {
     let account = visible_account(&call)?;
     let cid = parse_cid(call.params.required("cid")?);
     let cid = cid.map_err(|e| XrpcError::invalid(e.to_string()))?;
-    let not_found = || XrpcError::named("BlobNotFound", "Blob not found");
+    let not_found = || XrpcError::invalid("Blob not found");
+    let repos = &call.ctx.repos;
+    // What was only uploaded is not public yet.
+    if !repos
+        .is_blob_in_use(&account.did, &cid)
+        .map_err(XrpcError::internal)?
+    {
+        return Err(not_found());
+    }
     let meta = call
         .ctx
         .repos

@@ -87,12 +87,7 @@ async fn create_account(mut call: Call) -> Result<Reply, XrpcError> {
     let ctx = &call.ctx;
     let (handle, email, password) = check_new_account(&call, &input)?;
     let names = vec![handle.as_str().to_owned(), email.clone()];
-    let taken = || {
-        XrpcError::named(
-            "HandleNotAvailable",
-            format!("Handle already taken: {handle}"),
-        )
-    };
+    let taken = || XrpcError::invalid(format!("Handle already taken: {handle}"));
     let Some(_claim) = ctx.accounts.claim(names) else {
         return Err(taken());
     };

@@ -154,7 +154,7 @@ async fn get_blocks(call: Call) -> Result<Reply, XrpcError> {
     }
     if !missing.is_empty() {
         let message = format!("Could not find cids: {}", missing.join(","));
-        return Err(XrpcError::named("BlockNotFound", message));
+        return Err(XrpcError::invalid(message));
     }
     Ok(Reply::bytes(CAR, out))
 }

@@ -22,14 +22,14 @@ pub enum Presence {
 }
 
 /// Looks at the headers, and at the body where HTTP/2 has no header for it.
-pub fn presence(headers: &HeaderMap, body: &Body) -> Presence {
+pub fn presence(headers: &HeaderMap, body: Option<&Body>) -> Presence {
     if headers.contains_key(header::TRANSFER_ENCODING) {
         return Presence::Present;
     }
     match headers.get(header::CONTENT_LENGTH) {
         Some(length) if length == "0" => Presence::Empty,
         Some(_) => Presence::Present,
-        None if hyper::body::Body::is_end_stream(body) => Presence::Missing,
+        None if body.is_none_or(hyper::body::Body::is_end_stream) => Presence::Missing,
         None => Presence::Present,
     }
 }
@@ -59,6 +59,34 @@ pub fn check_content_encoding(headers: &HeaderMap) -> Result<(), XrpcError> {
     }
 }
 
+/// Bytes and time for which the rest of a refused body is still taken in: a client that is busy
+/// sending reads the answer only when it is done.
+const DRAIN_BYTES: u64 = 64 << 20;
+const DRAIN_TIME: Duration = Duration::from_secs(10);
+
+/// Takes in what is left of a body in the background.
+pub fn drain(mut body: Body) {
+    if hyper::body::Body::is_end_stream(&body) {
+        return;
+    }
+    let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+        return;
+    };
+    runtime.spawn(async move {
+        let mut left = DRAIN_BYTES;
+        let all = async {
+            while let Some(Ok(frame)) = body.frame().await {
+                let size = frame.data_ref().map_or(0, |data| data.len() as u64);
+                left = match left.checked_sub(size) {
+                    Some(left) => left,
+                    None => return,
+                };
+            }
+        };
+        let _ = tokio::time::timeout(DRAIN_TIME, all).await;
+    });
+}
+
 /// Reads a body piece by piece: at most `limit` bytes, and never waiting longer than `idle`.
 pub struct Pieces {
     /// Never locked: it only makes a body, which is `Send`, `Sync` as well.
@@ -79,6 +107,7 @@ impl Pieces {
             let length = length.to_str().ok().and_then(|v| v.parse::<u64>().ok());
             let length = length.ok_or_else(|| XrpcError::invalid("invalid content-length"))?;
             if length > limit {
+                drain(body);
                 return Err(XrpcError::too_large());
             }
         }
@@ -90,6 +119,8 @@ impl Pieces {
     }
 
     /// The next piece; `None` at the end.
+    ///
+    /// Whoever does not read to the end leaves the rest to be drained.
     pub async fn next(&mut self) -> Result<Option<Bytes>, XrpcError> {
         loop {
             let frame = match tokio::time::timeout(self.idle, self.body.get_mut().frame()).await {
@@ -133,5 +164,11 @@ impl Pieces {
             out.extend_from_slice(&piece);
         }
         Ok(out.freeze())
+    }
+}
+
+impl Drop for Pieces {
+    fn drop(&mut self) {
+        drain(std::mem::take(self.body.get_mut()));
     }
 }

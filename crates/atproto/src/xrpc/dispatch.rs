@@ -16,7 +16,7 @@ use crate::firehose;
 use crate::limits::{self, Tightest};
 
 use super::auth::identify;
-use super::body::{Pieces, Presence, check_content_encoding, media_type, presence};
+use super::body::{Pieces, Presence, check_content_encoding, drain, media_type, presence};
 use super::call::Call;
 use super::error::XrpcError;
 use super::method::{Input, Method, Methods};
@@ -53,6 +53,7 @@ pub async fn dispatch(State(dispatcher): State<Dispatcher>, request: Request<Bod
         .applies(request.headers(), client)
         .then(|| Arc::new(Mutex::new(Tightest::default())));
     let (parts, body) = request.into_parts();
+    let mut body = Some(body);
     let personal = method.as_ref().is_some_and(|m| m.auth.is_personal());
     let outcome = async {
         if let Some(limits) = &limits
@@ -75,9 +76,13 @@ pub async fn dispatch(State(dispatcher): State<Dispatcher>, request: Request<Bod
             media_type: String::new(),
             limits: limits.clone(),
         };
-        run(&method, call, &parts, body).await
+        run(&method, call, &parts, &mut body).await
     }
     .await;
+    // A body that nobody took.
+    if let Some(body) = body {
+        drain(body);
+    }
     let mut response = match outcome {
         Ok(reply) => reply.into_response(),
         Err(e) => {
@@ -100,7 +105,7 @@ async fn run(
     method: &Method,
     mut call: Call,
     parts: &Parts,
-    body: Body,
+    body: &mut Option<Body>,
 ) -> Result<Reply, XrpcError> {
     let expected = match method.kind {
         MethodKind::Procedure => Verb::POST,
@@ -144,9 +149,9 @@ async fn read_input(
     method: &Method,
     call: &mut Call,
     parts: &Parts,
-    body: Body,
+    body: &mut Option<Body>,
 ) -> Result<(), XrpcError> {
-    let present = presence(&parts.headers, &body);
+    let present = presence(&parts.headers, body.as_ref());
     if method.input == Input::None {
         return match present {
             Presence::Present => Err(XrpcError::invalid(
@@ -176,6 +181,7 @@ async fn read_input(
     let config = &call.ctx.config;
     let limit = method.body_limit.unwrap_or(config.sizes.json as u64);
     let idle = config.connections.body_idle_timeout();
+    let body = body.take().unwrap_or_default();
     let pieces = Pieces::new(&parts.headers, body, limit, idle);
     if method.input != Input::Json {
         call.stream = Some(pieces?);

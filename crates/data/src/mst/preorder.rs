@@ -44,6 +44,25 @@ impl<S: BlockSource> Preorder<S> {
         Tree::load(root).preorder(src)
     }
 
+    /// The node that comes next, if a node does: its subtree may be [skipped](Self::skip_subtree).
+    pub fn next_node(&mut self) -> Option<Cid> {
+        let digest = match &self.root {
+            Some(root) => root.digest(),
+            None => match self.path.peek()? {
+                Step::Subtree { digest, .. } => digest,
+                Step::Entry(_) => None,
+            },
+        };
+        digest.map(|digest| node_cid(&digest))
+    }
+
+    /// Leaves out the node that comes next, with all below it, unread.
+    pub fn skip_subtree(&mut self) {
+        if self.root.take().is_none() {
+            self.path.skip();
+        }
+    }
+
     fn advance(&mut self) -> Result<Option<PreorderItem>, MstError> {
         if let Some(root) = self.root.take() {
             let digest = root.digest().ok_or(MstError::Unflushed)?;

@@ -324,6 +324,16 @@ impl Repositories {
         }
     }
 
+    /// Whether a record of the repository refers to a blob.
+    pub fn is_blob_in_use(&self, did: &Did, cid: &Cid) -> Result<bool, RepoError> {
+        let Some(head) = self.head(did)? else {
+            return Ok(false);
+        };
+        let prefix = by_blob(head.owner, &cid.hash().to_bytes());
+        let mut rows = self.around().ks.blob_refs.prefix(prefix);
+        Ok(rows.next().transpose()?.is_some())
+    }
+
     /// Blobs that records refer to, in the order of their hashes, after a CID; with `since` only
     /// those referred to after that revision.
     pub fn list_blobs(

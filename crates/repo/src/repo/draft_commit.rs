@@ -69,10 +69,10 @@ impl LaneState {
             });
         }
 
-        batch.put_block(cid.hash(), bytes, node_ref(owner));
+        batch.put_block_marked(cid.hash(), bytes, node_ref(owner), rev.number());
         batch.release_block(self.head.commit.hash(), node_ref(owner));
         for (cid, bytes) in flush.new {
-            batch.put_block(cid.hash(), bytes, node_ref(owner));
+            batch.put_block_marked(cid.hash(), bytes, node_ref(owner), rev.number());
         }
         for cid in &flush.retired {
             batch.release_block(cid.hash(), node_ref(owner));
@@ -186,10 +186,10 @@ pub(super) fn first_commit(
     let (cid, bytes) = commit.encode();
     let sync_car = commit_car(&cid, &bytes);
     let mut car = sync_car.to_vec();
-    batch.put_block(cid.hash(), bytes, node_ref(owner));
+    batch.put_block_marked(cid.hash(), bytes, node_ref(owner), rev.number());
     for (cid, bytes) in &flush.new {
         ues_data::car::write_block(cid, bytes, &mut car);
-        batch.put_block(cid.hash(), bytes, node_ref(owner));
+        batch.put_block_marked(cid.hash(), bytes, node_ref(owner), rev.number());
     }
     FirstCommit {
         meta: CommitMeta { cid, rev },

@@ -166,6 +166,16 @@ impl LogEvent {
         }
     }
 
+    /// When it was made, RFC 3339.
+    pub fn time(&self) -> &str {
+        match self {
+            Self::Commit(c) => &c.time,
+            Self::Sync { time, .. } | Self::Identity { time, .. } | Self::Account { time, .. } => {
+                time
+            }
+        }
+    }
+
     /// Its kind.
     pub fn kind(&self) -> EventKind {
         match self {
@@ -194,7 +204,7 @@ impl LogEvent {
         let cut;
         match self {
             Self::Commit(c) => {
-                w.map(12);
+                w.map(if c.prev_data.is_some() { 12 } else { 11 });
                 w.text("ops");
                 w.array(c.ops.len() as u64);
                 for op in &c.ops {
@@ -223,10 +233,10 @@ impl LogEvent {
                 w.bool(false);
                 w.text("tooBig");
                 w.bool(false);
-                w.text("prevData");
-                match &c.prev_data {
-                    Some(cid) => w.link(cid),
-                    None => w.null(),
+                // Absent in the first commit: readers refuse null.
+                if let Some(cid) = &c.prev_data {
+                    w.text("prevData");
+                    w.link(cid);
                 }
             }
             Self::Sync {

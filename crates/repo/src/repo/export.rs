@@ -7,7 +7,7 @@ use ues_data::{BlockSource, BlockSourceError, Cid, car};
 
 use crate::syntax::{Did, Tid};
 
-use super::layout::{read_record_value, record_key};
+use super::layout::{node_ref, read_record_value, record_key};
 use super::read::{RepoView, damaged};
 use super::write::RecordPath;
 use super::{RepoError, Repositories};
@@ -35,7 +35,7 @@ pub struct Export {
 }
 
 impl Repositories {
-    /// The whole repository, or with `since` the tree and the records written after that revision.
+    /// The whole repository, or with `since` the tree nodes and records written after that revision.
     pub fn export(&self, did: &Did, since: Option<Tid>) -> Result<Export, RepoError> {
         let view = self.view(did)?;
         let mut piece = Vec::with_capacity(PIECE_BYTES + 4096);
@@ -102,6 +102,17 @@ impl Export {
             let Some(walk) = &mut self.walk else {
                 return Ok(());
             };
+            if let Some((since, _)) = &self.since {
+                // A node is written anew whenever anything below it changes.
+                while let Some(node) = walk.next_node() {
+                    let holder = node_ref(self.view.head.owner);
+                    let mark = self.view.snapshot.ref_mark(node.hash(), holder)?;
+                    if mark.is_none_or(|rev| rev > since.number()) {
+                        break;
+                    }
+                    walk.skip_subtree();
+                }
+            }
             match walk.next() {
                 None => self.walk = None,
                 Some(Err(e)) => {

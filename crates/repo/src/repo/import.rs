@@ -146,7 +146,7 @@ fn replace(
             .ok_or_else(|| damaged(did, format!("no block {cid}")))
     };
     for cid in &incoming.nodes {
-        batch.put_block(cid.hash(), block(cid)?, node_ref(owner));
+        batch.put_block_marked(cid.hash(), block(cid)?, node_ref(owner), rev.number());
     }
     let mut refs = RefChanges::default();
     let mut unchanged = HashSet::new();
@@ -188,7 +188,7 @@ fn replace(
         state.has_blobs = true;
     }
     batch.release_block(state.head.commit.hash(), node_ref(owner));
-    batch.put_block(cid.hash(), &bytes, node_ref(owner));
+    batch.put_block_marked(cid.hash(), &bytes, node_ref(owner), rev.number());
     state.head.commit = cid;
     state.head.data = incoming.verified.data;
     state.head.rev = rev;

@@ -140,6 +140,12 @@ pub const SETTINGS: &[Setting] = &[
         help: "Followers of the event stream at one time.",
     },
     Setting {
+        key: "firehose.backfill_limit_seconds",
+        kind: Kind::Count,
+        default: "0",
+        help: "Age from which events are not sent to followers that come with an old cursor; 0: all events are sent.",
+    },
+    Setting {
         key: "limits.stream_bytes",
         kind: Kind::Bytes,
         default: "16MB",

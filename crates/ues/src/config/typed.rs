@@ -31,6 +31,8 @@ pub struct Config {
     pub identity: Identity,
     /// What unlocks the node's keys.
     pub keys: Keys,
+    /// The event stream.
+    pub firehose: Firehose,
     /// Sizes.
     pub limits: Limits,
     /// Rates.
@@ -103,6 +105,14 @@ pub struct Limits {
     pub stream_bytes: u64,
     /// Seconds that a stop waits.
     pub stop_seconds: u32,
+}
+
+/// The `firehose` section.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Firehose {
+    /// Age in seconds from which old events are not sent; 0: all are sent.
+    pub backfill_limit_seconds: u64,
 }
 
 /// The `rate_limits` section.

@@ -37,6 +37,7 @@ pub fn server(config: &Config) -> ues_atproto::Config {
     server.connections.max = config.limits.connections as usize;
     server.connections.shutdown_grace_s = config.limits.stop_seconds.into();
     server.firehose.ring_bytes = usize::try_from(config.limits.stream_bytes).unwrap_or(usize::MAX);
+    server.firehose.backfill_limit_s = config.firehose.backfill_limit_seconds;
     server.firehose.max_subscribers = config.limits.subscribers as usize;
     server
 }

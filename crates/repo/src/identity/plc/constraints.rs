@@ -48,6 +48,10 @@ fn check_update(op: &PlcOperation) -> Result<(), PlcError> {
     if op.rotation_keys.len() > MAX_ENTRIES {
         return refuse(format!("Too many rotationKey entries (max {MAX_ENTRIES})"));
     }
+    let distinct: std::collections::BTreeSet<_> = op.rotation_keys.iter().collect();
+    if distinct.len() < op.rotation_keys.len() {
+        return refuse("Duplicate rotationKey entries".to_owned());
+    }
     for key in &op.rotation_keys {
         if !VerifyingKey::from_did_key(key).is_ok_and(|key| key.kind().is_atproto()) {
             return refuse(format!("Invalid rotationKey: {key}"));
