@@ -1,4 +1,5 @@
 //! A node with nothing but this crate: `cargo run -p ues-atproto --example serve -- DIR [PORT]`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::path::PathBuf;
 

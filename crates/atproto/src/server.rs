@@ -26,6 +26,8 @@ use crate::node_keys::NodeKeys;
 use crate::web;
 use crate::xrpc::{Dispatcher, Methods, NoLexicon, dispatch};
 
+/// How often the space of removed blobs is freed.
+const FREE_BLOBS_EVERY: std::time::Duration = std::time::Duration::from_secs(60);
 /// How long a browser may remember that any origin is welcome.
 const CORS_MAX_AGE: std::time::Duration = std::time::Duration::from_secs(86_400);
 
@@ -94,6 +96,7 @@ impl Server {
         });
         let projections = vec![ctx.store.project(taker)?];
         tokio::spawn(ctx.hub.clone().run());
+        tokio::spawn(free_removed_blobs(ctx.clone()));
         Ok(Self {
             ctx,
             methods,
@@ -185,6 +188,22 @@ impl Server {
         self.ctx.hub.stop();
         for projection in self.projections {
             projection.stop();
+        }
+    }
+}
+
+/// Frees the space of removed blobs, now and then, until the server stops.
+async fn free_removed_blobs(ctx: Context) {
+    loop {
+        tokio::select! {
+            () = ctx.hub.stopped() => return,
+            () = tokio::time::sleep(FREE_BLOBS_EVERY) => {}
+        }
+        let repos = ctx.repos.clone();
+        match tokio::task::spawn_blocking(move || repos.empty_blob_trash()).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(cause)) => tracing::error!(%cause, "removed blobs cannot be freed"),
+            Err(cause) => tracing::error!(%cause, "freeing removed blobs broke off"),
         }
     }
 }

@@ -1,4 +1,5 @@
 //! Accounts, sessions, handles.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;
 

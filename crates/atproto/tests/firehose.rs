@@ -1,4 +1,5 @@
 //! The event stream over real sockets.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! What holds for every method: routes, methods, bodies, limits, browsers.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;
 

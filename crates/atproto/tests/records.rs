@@ -1,4 +1,5 @@
 //! Records: written, read, swapped, refused.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;
 

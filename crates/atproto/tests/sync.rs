@@ -1,4 +1,5 @@
 //! Repositories and blobs as other servers read them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;
 

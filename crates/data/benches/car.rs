@@ -1,4 +1,5 @@
 //! How fast an archive of small records is read and verified on one core, and written.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::hint::black_box;
 

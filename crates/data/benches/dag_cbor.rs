@@ -1,4 +1,5 @@
 //! How fast a record is encoded, decoded, checked and named.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::hint::black_box;
 

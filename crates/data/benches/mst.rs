@@ -1,4 +1,5 @@
 //! What one operation on a tree costs, at several sizes.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::HashMap;
 use std::hint::black_box;

@@ -1,4 +1,5 @@
 //! Group commit by 1, 16 and 64 writers, and reads of blocks.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(
     missing_docs,
     reason = "criterion's macros make undocumented functions"

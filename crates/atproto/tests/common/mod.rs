@@ -1,5 +1,5 @@
 //! A node on a temporary folder, and requests to it.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used, clippy::panic)]
 
 use axum::Router;
 use axum::body::Body;
