@@ -28,15 +28,18 @@ pub(super) fn from_answer(status: StatusCode, body: &[u8]) -> Failure {
         _ => Exit::Failed,
     };
     let failure = Failure::new(exit, message);
-    match hint(name, status) {
+    match hint(name, &failure.message, status) {
         Some(hint) => failure.hint(hint),
         None => failure,
     }
 }
 
-fn hint(name: &str, status: StatusCode) -> Option<&'static str> {
+fn hint(name: &str, message: &str, status: StatusCode) -> Option<&'static str> {
     Some(match name {
-        "HandleNotAvailable" => "ues account ls lists the handles in use",
+        // The protocol gives this one no name of its own.
+        _ if message.starts_with("Handle already taken") => {
+            "ues account ls lists the handles in use"
+        }
         "InvalidHandle" => "a local node gives handles such as alice.test",
         "UnsupportedDomain" => "ues config show handle_domains tells which domains the node serves",
         "RepoNotFound" | "AccountNotFound" => "ues account ls lists the accounts",

@@ -116,6 +116,12 @@ pub const SETTINGS: &[Setting] = &[
         help: "Passphrase that unlocks the node's keys, instead of a file. Best given by UES_KEYS_PASSPHRASE.",
     },
     Setting {
+        key: "firehose.backfill_limit_seconds",
+        kind: Kind::Count,
+        default: "0",
+        help: "Age from which events are not sent to followers that come with an old cursor; 0: all events are sent.",
+    },
+    Setting {
         key: "limits.blob_bytes",
         kind: Kind::Bytes,
         default: "5MB",
@@ -138,12 +144,6 @@ pub const SETTINGS: &[Setting] = &[
         kind: Kind::Count,
         default: "2000",
         help: "Followers of the event stream at one time.",
-    },
-    Setting {
-        key: "firehose.backfill_limit_seconds",
-        kind: Kind::Count,
-        default: "0",
-        help: "Age from which events are not sent to followers that come with an old cursor; 0: all events are sent.",
     },
     Setting {
         key: "limits.stream_bytes",
