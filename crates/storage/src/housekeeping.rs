@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
+use crate::background::stand_back;
 use crate::collect::collect;
 use crate::error::{CommitError, StorageError};
 use crate::expiry::sweep;
@@ -41,6 +42,7 @@ impl Stop {
 
 /// Collects and sweeps until the store closes.
 pub(crate) fn run(shared: &Arc<Shared>, stop: &Stop, pause: Duration) {
+    stand_back();
     let mut rest = pause;
     while !stop.sleep(rest) {
         let begun = Instant::now();

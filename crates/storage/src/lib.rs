@@ -15,6 +15,7 @@ pub mod cache;
 pub mod engine;
 pub mod sqlite;
 
+mod background;
 mod batch;
 mod block;
 mod check;

@@ -11,6 +11,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use crate::background::stand_back;
 use crate::error::StorageError;
 use crate::event_log::{Event, EventLog};
 
@@ -143,7 +144,10 @@ impl ProjectionHandle {
             .name(format!("ues-{}", run.name))
             .spawn({
                 let run = Arc::clone(&run);
-                move || run.run(projection)
+                move || {
+                    stand_back();
+                    run.run(projection);
+                }
             });
         let thread = thread.map_err(|e| StorageError::Engine(e.into()))?;
         Ok(Self(Arc::new(Handle {
