@@ -9,6 +9,7 @@ const [port, dir, plc] = process.argv.slice(2)
 for (const name of ['blobs', 'blobs-tmp']) mkdirSync(path.join(dir, name), { recursive: true })
 
 const defaults = {
+  PDS_MAX_REPO_IMPORT_SIZE: String(1 << 30),
   LOG_ENABLED: 'false',
   PDS_PORT: port,
   PDS_HOSTNAME: 'localhost',
