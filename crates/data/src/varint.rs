@@ -53,7 +53,7 @@ pub fn write(mut value: u64, out: &mut Vec<u8>) {
     out.push(value as u8);
 }
 
-/// How many bytes [`write`] takes for `value`.
+/// How many bytes [`write()`] takes for `value`.
 #[inline]
 #[must_use]
 pub fn len(value: u64) -> usize {
