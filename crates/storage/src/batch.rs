@@ -1,9 +1,10 @@
 //! The atomic batch: everything that one change writes.
 
 use crate::Multihash;
-use crate::block::{self, BlockRef, MAX_BLOCK};
+use crate::block::{BlockRef, MAX_BLOCK};
+use crate::block_ops;
 use crate::engine::{KeyspaceId, Op};
-use crate::format::{MAX_KEY, MhKey, ks, ref_key};
+use crate::format::{MAX_KEY, ks};
 use crate::keyspace::{Keyspace, value};
 
 /// Largest sum of keys and values that one batch may carry.
@@ -33,6 +34,9 @@ pub enum BatchError {
 pub struct Batch {
     buf: Vec<u8>,
     ops: Vec<Slot>,
+    /// Changes of blocks, in the form of [`block_ops`]: they go to the nursery, not to the engine's rows at once.
+    blocks: Vec<u8>,
+    block_ops: usize,
     events: u32,
     invalid: Option<BatchError>,
 }
@@ -72,17 +76,7 @@ impl Batch {
     /// Stores a block and the reference that keeps it. Does not look whether either is there already: both writes
     /// are idempotent. The caller vouches that `mh` is the hash of `bytes`.
     pub fn put_block(&mut self, mh: &Multihash, bytes: impl AsRef<[u8]>, r: BlockRef) {
-        self.put_block_row(mh, bytes.as_ref());
-        self.add_ref(mh, r);
-    }
-
-    fn put_block_row(&mut self, mh: &Multihash, bytes: &[u8]) {
-        if bytes.len() > MAX_BLOCK {
-            return self.refuse(BatchError::Value(bytes.len()));
-        }
-        self.push(ks::BLOCKS, Kind::Put, MhKey::new(mh).as_ref(), |buf| {
-            block::encode_into(buf, bytes);
-        });
+        self.push_block(mh, bytes.as_ref(), r, None);
     }
 
     /// As [`put_block`](Self::put_block), with a mark in the reference that
@@ -94,21 +88,34 @@ impl Batch {
         r: BlockRef,
         mark: u64,
     ) {
-        self.put_block_row(mh, bytes.as_ref());
-        self.push(ks::REFS, Kind::Put, &ref_key(mh, r), |buf| {
-            buf.extend_from_slice(&mark.to_be_bytes());
-        });
+        self.push_block(mh, bytes.as_ref(), r, Some(mark));
+    }
+
+    fn push_block(&mut self, mh: &Multihash, bytes: &[u8], r: BlockRef, mark: Option<u64>) {
+        if bytes.len() > MAX_BLOCK {
+            return self.refuse(BatchError::Value(bytes.len()));
+        }
+        block_ops::write_put(&mut self.blocks, mh, r, mark, bytes);
+        self.count_block_op();
     }
 
     /// Adds a reference to a block that is stored already, or is stored earlier in this batch.
     pub fn add_ref(&mut self, mh: &Multihash, r: BlockRef) {
-        self.push(ks::REFS, Kind::Put, &ref_key(mh, r), |_| ());
+        block_ops::write_refer(&mut self.blocks, mh, r);
+        self.count_block_op();
     }
 
     /// Removes a reference. The block itself is freed later, when the collector finds no other reference to it.
     pub fn release_block(&mut self, mh: &Multihash, r: BlockRef) {
-        self.push(ks::REFS, Kind::Delete, &ref_key(mh, r), |_| ());
-        self.push(ks::RETIRED, Kind::Put, MhKey::new(mh).as_ref(), |_| ());
+        block_ops::write_release(&mut self.blocks, mh, r);
+        self.count_block_op();
+    }
+
+    fn count_block_op(&mut self) {
+        self.block_ops += 1;
+        if self.bytes() > MAX_BATCH {
+            self.refuse(BatchError::Batch(self.bytes()));
+        }
     }
 
     /// Stores a value under a key, replacing what is there.
@@ -153,17 +160,17 @@ impl Batch {
 
     /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
-        self.ops.is_empty()
+        self.ops.is_empty() && self.blocks.is_empty()
     }
 
-    /// Number of rows that are written or removed.
+    /// Number of changes.
     pub fn len(&self) -> usize {
-        self.ops.len()
+        self.ops.len() + self.block_ops
     }
 
-    /// Sum of the lengths of all keys and values.
+    /// Sum of the lengths of all keys, values and blocks.
     pub fn bytes(&self) -> usize {
-        self.buf.len()
+        self.buf.len() + self.blocks.len()
     }
 
     /// Number of events.
@@ -206,7 +213,17 @@ impl Batch {
         slots.filter_map(|slot| self.op(slot).value)
     }
 
-    /// All operations in order.
+    /// The changes of blocks, in the form of [`block_ops`].
+    pub(crate) fn block_ops(&self) -> &[u8] {
+        &self.blocks
+    }
+
+    /// Takes the changes of blocks out.
+    pub(crate) fn take_block_ops(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.blocks)
+    }
+
+    /// All operations on rows in order, without the changes of blocks.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Op<'_>> {
         self.ops.iter().map(|slot| self.op(slot))
     }
@@ -239,8 +256,8 @@ impl Batch {
             self.buf.truncate(at);
             return self.refuse(BatchError::Value(value_len));
         }
-        if self.buf.len() > MAX_BATCH {
-            let len = self.buf.len();
+        if self.bytes() > MAX_BATCH {
+            let len = self.bytes();
             self.buf.truncate(at);
             return self.refuse(BatchError::Batch(len));
         }

@@ -26,6 +26,10 @@ pub(crate) fn check(
     shared: &Shared,
     progress: &mut dyn FnMut(CheckProgress),
 ) -> Result<CheckReport, StorageError> {
+    // A poisoned store can still be checked, without the blocks of its last moments.
+    if shared.queue.poisoned().is_none() {
+        shared.move_nursery()?;
+    }
     let reads = shared.engine.snapshot();
     let (first, last) = (shared.log.first_seq(), shared.log.last_durable());
     let mut check = Check {

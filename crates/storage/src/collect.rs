@@ -12,6 +12,7 @@ use bytes::Bytes;
 
 use crate::Multihash;
 use crate::batch::Batch;
+use crate::committer::Moving;
 use crate::engine::Reads;
 use crate::error::StorageError;
 use crate::format::{DIGEST_PREFIX, digest_prefix, ks, prefix_end};
@@ -66,10 +67,14 @@ fn collect_slice(
     {
         return Ok(None);
     }
-    let begun = shared.queue.submit_task(Box::new(|between| {
-        between.touched.start();
-        Batch::new()
-    }))?;
+    let begun = shared.queue.submit_task(
+        // References that wait in the nursery must be seen as well.
+        Moving::Now,
+        Box::new(|between| {
+            between.touched.start();
+            Batch::new()
+        }),
+    )?;
     begun.wait()?;
     let snapshot = shared.engine.snapshot();
     let mut rows = Vec::with_capacity(max);
@@ -88,24 +93,27 @@ fn collect_slice(
         candidates.push((row, digest, is_referenced(&*snapshot, &digest)?));
     }
     let (tell, freed) = std::sync::mpsc::channel();
-    let ended = shared.queue.submit_task(Box::new(move |between| {
-        let mut batch = Batch::with_capacity(candidates.len() * 2, candidates.len() * 80);
-        let mut freed = 0;
-        for (row, digest, referenced) in candidates {
-            if between.touched.contains(&digest) {
-                continue;
+    let ended = shared.queue.submit_task(
+        Moving::IfFull,
+        Box::new(move |between| {
+            let mut batch = Batch::with_capacity(candidates.len() * 2, candidates.len() * 80);
+            let mut freed = 0;
+            for (row, digest, referenced) in candidates {
+                if between.touched.contains(&digest) {
+                    continue;
+                }
+                batch.delete_row(ks::RETIRED, &row);
+                if !referenced {
+                    batch.delete_row(ks::BLOCKS, &row);
+                    freed += 1;
+                }
             }
-            batch.delete_row(ks::RETIRED, &row);
-            if !referenced {
-                batch.delete_row(ks::BLOCKS, &row);
-                freed += 1;
-            }
-        }
-        between.touched.stop();
-        // The receiver is gone only when the collector's thread died.
-        let _ = tell.send(freed);
-        batch
-    }))?;
+            between.touched.stop();
+            // The receiver is gone only when the collector's thread died.
+            let _ = tell.send(freed);
+            batch
+        }),
+    )?;
     ended.wait()?;
     done.freed += freed.try_recv().unwrap_or(0u64);
     Ok(last)

@@ -3,14 +3,17 @@
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::Notify;
 
 use crate::batch::Batch;
+use crate::block_ops::BlockOps;
 use crate::engine::{Engine, EngineError, Op};
 use crate::error::CommitError;
 use crate::event_log::EventLog;
-use crate::format::{ks, read_u64};
+use crate::format::{digest_prefix_of, ks, read_u64};
+use crate::nursery::NurseryWriter;
 use crate::ticket::{Committed, Reply, Ticket};
 
 /// Touched digests that are remembered for the collector; beyond it every digest counts as touched.
@@ -18,6 +21,10 @@ const MAX_TOUCHED: usize = 1 << 20;
 
 /// Groups with so many operations are sorted before they are applied.
 const SORT_FROM: usize = 64;
+
+/// Changes of blocks of one batch, in bytes, from which on they get their rows at once: they are worth an import's,
+/// not a few commits' work, and hardly any of them die young.
+const MOVE_AT_ONCE: usize = 512 << 10;
 
 /// Work that must happen between batches, with nothing in flight.
 pub(crate) type Task = Box<dyn FnOnce(&mut Between<'_>) -> Batch + Send>;
@@ -63,8 +70,8 @@ impl Touched {
         if !self.on || self.overflow {
             return;
         }
-        for op in batch.iter().filter(|op| op.ks == ks::REFS) {
-            if let Some(short) = Self::short(op.key) {
+        for op in BlockOps::new(Bytes::copy_from_slice(batch.block_ops())).flatten() {
+            if let Some(short) = Self::short(&digest_prefix_of(&op.mh)) {
                 self.digests.insert(short);
             }
         }
@@ -81,7 +88,7 @@ impl Touched {
 
 enum Request {
     Write(Batch, Reply),
-    Task(Task, Reply),
+    Task(Task, Moving, Reply),
 }
 
 #[derive(Default)]
@@ -121,10 +128,10 @@ impl Queue {
         Ok(ticket)
     }
 
-    /// Puts a task in line.
-    pub(crate) fn submit_task(&self, task: Task) -> Result<Ticket, CommitError> {
+    /// Puts a task in line, and says whether the nursery is to be emptied before it.
+    pub(crate) fn submit_task(&self, moving: Moving, task: Task) -> Result<Ticket, CommitError> {
         let (reply, ticket) = Ticket::pair();
-        self.push(Request::Task(task, reply), 0)?;
+        self.push(Request::Task(task, moving, reply), 0)?;
         Ok(ticket)
     }
 
@@ -218,6 +225,7 @@ pub(crate) struct Committer {
     queue: Arc<Queue>,
     engine: Arc<dyn Engine>,
     log: Arc<EventLog>,
+    nursery: NurseryWriter,
     next_seq: u64,
     touched: Touched,
 }
@@ -230,12 +238,18 @@ struct Pending {
 }
 
 impl Committer {
-    pub(crate) fn new(queue: Arc<Queue>, engine: Arc<dyn Engine>, log: Arc<EventLog>) -> Self {
+    pub(crate) fn new(
+        queue: Arc<Queue>,
+        engine: Arc<dyn Engine>,
+        log: Arc<EventLog>,
+        nursery: NurseryWriter,
+    ) -> Self {
         let next_seq = log.last_durable() + 1;
         Self {
             queue,
             engine,
             log,
+            nursery,
             next_seq,
             touched: Touched::default(),
         }
@@ -257,14 +271,13 @@ impl Committer {
     fn write(&mut self, group: VecDeque<Request>) {
         let mut pending = Vec::with_capacity(group.len());
         let first = self.next_seq;
-        let result = self.apply(group, &mut pending).and_then(|()| {
-            // A task that found nothing to do needs no sync.
-            if pending.iter().all(|p| p.batch.is_empty()) {
-                Ok(())
-            } else {
-                self.engine.sync()
-            }
-        });
+        let result = self
+            .apply(group, &mut pending)
+            .and_then(|applied| match applied {
+                // A task that found nothing to do needs no sync.
+                Applied::Nothing => Ok(()),
+                Applied::Something => self.engine.sync(),
+            });
         if let Err(e) = result {
             let reason: Arc<str> = e.to_string().into();
             tracing::error!(%reason, "the store takes no further writes: a write failed");
@@ -290,17 +303,20 @@ impl Committer {
         &mut self,
         group: VecDeque<Request>,
         pending: &mut Vec<Pending>,
-    ) -> Result<(), EngineError> {
+    ) -> Result<Applied, EngineError> {
         let mut applied = 0;
-        let mut result = Ok(());
+        let mut result = Ok(Applied::Nothing);
         for request in group {
             let (batch, reply) = match request {
                 Request::Write(batch, reply) => (batch, reply),
-                Request::Task(task, reply) => {
-                    result = result.and_then(|()| self.apply_some(pending.get(applied..)));
+                Request::Task(task, moving, reply) => {
+                    result = result.and_then(|before| {
+                        let now = self.apply_some(pending.get_mut(applied..), moving)?;
+                        Ok(before.max(now))
+                    });
                     applied = pending.len();
                     let batch = match result {
-                        Ok(()) => task(&mut Between {
+                        Ok(_) => task(&mut Between {
                             engine: &*self.engine,
                             touched: &mut self.touched,
                         }),
@@ -323,20 +339,84 @@ impl Committer {
             self.touched.note(&p.batch);
             pending.push(p);
         }
-        result.and_then(|()| self.apply_some(pending.get(applied..)))
+        result.and_then(|before| {
+            let now = self.apply_some(pending.get_mut(applied..), Moving::IfFull)?;
+            Ok(before.max(now))
+        })
     }
 
-    fn apply_some(&self, pending: Option<&[Pending]>) -> Result<(), EngineError> {
+    fn apply_some(
+        &mut self,
+        pending: Option<&mut [Pending]>,
+        moving: Moving,
+    ) -> Result<Applied, EngineError> {
         let pending = pending.unwrap_or_default();
-        if pending.iter().all(|p| p.batch.is_empty()) {
-            return Ok(());
+        let sizes = || pending.iter().map(|p| p.batch.block_ops().len());
+        let young: usize = sizes().sum();
+        let move_now = match moving {
+            Moving::Now => !self.nursery.is_empty() || young > 0,
+            Moving::IfFull => sizes().any(|len| len >= MOVE_AT_ONCE) || self.nursery.is_full(young),
+        };
+        if !move_now && pending.iter().all(|p| p.batch.is_empty()) {
+            return Ok(Applied::Nothing);
         }
-        let mut ops: Vec<Op<'_>> = pending.iter().flat_map(|p| p.batch.iter()).collect();
+        let (mut journal, mut moved) = (None, Vec::new());
+        if move_now {
+            for p in pending.iter_mut() {
+                self.nursery.add(p.batch.take_block_ops().into())?;
+            }
+            moved = self.nursery.rows_to_move(&*self.engine)?;
+        } else if young > 0 {
+            let mut all = Vec::with_capacity(young);
+            pending
+                .iter()
+                .for_each(|p| all.extend_from_slice(p.batch.block_ops()));
+            let all = Bytes::from(all);
+            self.nursery.add(all.clone())?;
+            journal = Some((self.nursery.next_row(), all));
+        }
+        let moved_ops = moved.iter().map(|row| Op {
+            ks: row.ks,
+            key: &row.key,
+            value: row.value.as_deref(),
+        });
+        let journal_op = journal.iter().map(|(key, value)| Op {
+            ks: ks::NURSERY,
+            key,
+            value: Some(value),
+        });
+        // Blocks last: a batch of the collector may remove a row that a later one stores again.
+        let mut ops: Vec<Op<'_>> = pending
+            .iter()
+            .flat_map(|p| p.batch.iter())
+            .chain(journal_op)
+            .chain(moved_ops)
+            .collect();
         if ops.len() >= SORT_FROM {
             sort_last_wins(&mut ops);
         }
-        self.engine.apply(&mut ops.into_iter())
+        self.engine.apply(&mut ops.into_iter())?;
+        if move_now {
+            self.nursery.moved();
+        }
+        Ok(Applied::Something)
     }
+}
+
+/// Whether there is something to sync.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Applied {
+    Nothing,
+    Something,
+}
+
+/// When the blocks of the nursery get rows of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Moving {
+    /// With this group, whatever they are.
+    Now,
+    /// When enough have gathered.
+    IfFull,
 }
 
 /// Brings operations into key order and keeps the last one of each row. Neighbouring keys lie close together in the
@@ -368,7 +448,7 @@ impl Drop for PoisonOnPanic<'_> {
 
 fn refuse(group: VecDeque<Request>, reason: &Arc<str>) {
     for request in group {
-        let (Request::Write(_, reply) | Request::Task(_, reply)) = request;
+        let (Request::Write(_, reply) | Request::Task(_, _, reply)) = request;
         let _ = reply.send(Err(CommitError::Poisoned(Arc::clone(reason))));
     }
 }

@@ -9,6 +9,7 @@ use std::ops::Bound;
 use bytes::Bytes;
 
 use crate::batch::Batch;
+use crate::committer::Moving;
 use crate::engine::{KeyspaceId, Shape};
 use crate::error::StorageError;
 use crate::format::ks;
@@ -36,24 +37,27 @@ pub(crate) fn sweep(shared: &Shared) -> Result<u64, StorageError> {
             break;
         }
         let (tell, count) = std::sync::mpsc::channel();
-        let done = shared.queue.submit_task(Box::new(move |between| {
-            let mut batch = Batch::new();
-            let mut swept = 0u64;
-            for (index, ks, key) in rows {
-                batch.delete_row(ks::EXPIRY, &index);
-                // An unreadable row stays where it is; the next reader or a check reports it.
-                let row = between.engine.get(ks, &key).ok().flatten();
-                if row
-                    .and_then(|row| value::expires_at(&row))
-                    .is_some_and(|at| at <= now)
-                {
-                    batch.delete_row(ks, &key);
-                    swept += 1;
+        let done = shared.queue.submit_task(
+            Moving::IfFull,
+            Box::new(move |between| {
+                let mut batch = Batch::new();
+                let mut swept = 0u64;
+                for (index, ks, key) in rows {
+                    batch.delete_row(ks::EXPIRY, &index);
+                    // An unreadable row stays where it is; the next reader or a check reports it.
+                    let row = between.engine.get(ks, &key).ok().flatten();
+                    if row
+                        .and_then(|row| value::expires_at(&row))
+                        .is_some_and(|at| at <= now)
+                    {
+                        batch.delete_row(ks, &key);
+                        swept += 1;
+                    }
                 }
-            }
-            let _ = tell.send(swept);
-            batch
-        }))?;
+                let _ = tell.send(swept);
+                batch
+            }),
+        )?;
         done.wait()?;
         swept += count.try_recv().unwrap_or(0);
     }

@@ -5,7 +5,7 @@ use crate::Multihash;
 use crate::block::BlockRef;
 
 /// Version of the format that this program writes. It reads this version and older ones.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// A keyspace of the engine by number; the numbers of the store's own keyspaces are fixed within a process only,
 /// on the disk they are named.
@@ -26,11 +26,13 @@ pub(crate) mod ks {
     pub const EXPIRY: KeyspaceId = KeyspaceId(5);
     /// Manifests of large objects.
     pub const OBJECTS: KeyspaceId = KeyspaceId(6);
+    /// Changes of blocks that have no rows of their own yet.
+    pub const NURSERY: KeyspaceId = KeyspaceId(7);
 }
 
 /// Names of the store's own keyspaces, in the order of their numbers.
-pub(crate) const SYSTEM_KEYSPACES: [&str; 7] = [
-    "blocks", "refs", "retired", "log", "meta", "expiry", "objects",
+pub(crate) const SYSTEM_KEYSPACES: [&str; 8] = [
+    "blocks", "refs", "retired", "log", "meta", "expiry", "objects", "nursery",
 ];
 
 /// `meta` key of the format version, u32 big-endian.
@@ -53,15 +55,31 @@ pub(crate) fn digest_prefix(mh: &Multihash) -> [u8; DIGEST_PREFIX] {
     out
 }
 
-/// Key of a reference row: digest prefix, owner, slot.
-pub(crate) fn ref_key(mh: &Multihash, r: BlockRef) -> [u8; 32] {
+/// As [`digest_prefix`], of a multihash in its binary form.
+pub(crate) fn digest_prefix_of(mh: &[u8]) -> [u8; DIGEST_PREFIX] {
+    // The forms that occur all the time: a code of one byte, the length, the digest.
+    if let [0x12 | 0x1e, 32, digest @ ..] = mh
+        && let Some(prefix) = digest.first_chunk()
+    {
+        return *prefix;
+    }
+    Multihash::from_bytes(mh).map_or([0; DIGEST_PREFIX], |mh| digest_prefix(&mh))
+}
+
+/// Key of a reference row: digest prefix, owner, slot; the multihash in its binary form.
+pub(crate) fn ref_key_of(mh: &[u8], r: BlockRef) -> [u8; 32] {
     let mut key = [0; 32];
     let (prefix, rest) = key.split_at_mut(DIGEST_PREFIX);
-    prefix.copy_from_slice(&digest_prefix(mh));
+    prefix.copy_from_slice(&digest_prefix_of(mh));
     let (owner, slot) = rest.split_at_mut(8);
     owner.copy_from_slice(&r.owner.to_be_bytes());
     slot.copy_from_slice(&r.slot.to_be_bytes());
     key
+}
+
+/// Key of a reference row.
+pub(crate) fn ref_key(mh: &Multihash, r: BlockRef) -> [u8; 32] {
+    ref_key_of(MhKey::new(mh).as_ref(), r)
 }
 
 /// Multihash bytes (code, length, digest) on the stack.

@@ -84,7 +84,7 @@ impl Objects {
     ///
     /// When the store cannot be read.
     pub fn open(&self, id: &ObjectId) -> Result<Option<ObjectReader>, StorageError> {
-        let reads = self.shared.engine.snapshot();
+        let reads = self.shared.view();
         Ok(rows::first_holder(&*reads, id)?.map(|holder| ObjectReader::new(reads, holder)))
     }
 

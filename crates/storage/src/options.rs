@@ -12,6 +12,9 @@ pub struct StoreOptions {
     /// Bytes of recent writes to the blocks keyspace held in memory before they are written as a table; the other
     /// keyspaces get a fraction of it.
     pub memtable_bytes: u64,
+    /// Bytes of recent blocks in memory before those that are still alive get rows of their own: the more, the fewer
+    /// short-lived tree nodes are ever written as such.
+    pub nursery_bytes: usize,
     /// Bytes of recent events that stay in memory for live readers.
     pub log_tail_bytes: usize,
     /// Bytes of batches that may wait for the committer; a submitter beyond it waits.
@@ -28,6 +31,7 @@ impl Default for StoreOptions {
         Self {
             block_cache_bytes: 16 << 20,
             memtable_bytes: 6 << 20,
+            nursery_bytes: 6 << 20,
             log_tail_bytes: 4 << 20,
             queue_bytes: 8 << 20,
             housekeeping: Some(Duration::from_secs(1)),

@@ -26,7 +26,7 @@ pub struct Snapshot {
 
 impl Snapshot {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        let reads = shared.engine.snapshot();
+        let reads = shared.view();
         Self { shared, reads }
     }
 
@@ -65,7 +65,8 @@ impl Snapshot {
             .transpose()
     }
 
-    /// The mark that a reference was written with; `None` without a mark or without such a reference.
+    /// The mark that a reference was written with; `None` without a mark or without such a reference. The one thing
+    /// that may be newer than the rest of the snapshot: when the reference was written again since.
     pub fn ref_mark(&self, mh: &Multihash, r: BlockRef) -> Result<Option<u64>, StorageError> {
         Ok(self
             .reads

@@ -14,8 +14,8 @@ use crate::batch::Batch;
 use crate::block;
 use crate::check::{self, CheckProgress, CheckReport};
 use crate::collect::{Collected, collect};
-use crate::committer::{Committer, Queue};
-use crate::engine::{Engine, FjallEngine, KeyspaceId, Shape};
+use crate::committer::{Committer, Moving, Queue};
+use crate::engine::{Engine, FjallEngine, KeyspaceId, Reads, Shape};
 use crate::error::{CommitError, OpenError, StorageError};
 use crate::event_log::EventLog;
 use crate::expiry::sweep;
@@ -23,6 +23,7 @@ use crate::format::{FORMAT_VERSION, META_FORMAT, MhKey, SYSTEM_KEYSPACES, ks};
 use crate::housekeeping::{self, Stop};
 use crate::keyspace::Keyspace;
 use crate::lock::FolderLock;
+use crate::nursery::{Nursery, NurseryWriter};
 use crate::objects::{Objects, release_unfinished};
 use crate::options::StoreOptions;
 use crate::projection::{Projection, ProjectionHandle};
@@ -45,10 +46,26 @@ pub(crate) struct Shared {
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) log: Arc<EventLog>,
     pub(crate) queue: Arc<Queue>,
+    pub(crate) nursery: Arc<Nursery>,
     pub(crate) options: StoreOptions,
     /// Where the collector goes on in its queue; held by whoever collects.
     pub(crate) collecting: Mutex<Option<Bytes>>,
     _lock: Option<FolderLock>,
+}
+
+impl Shared {
+    /// The state of everything now, blocks of the nursery included.
+    pub(crate) fn view(&self) -> Arc<dyn Reads> {
+        self.nursery.view(&*self.engine)
+    }
+
+    /// Gives every block of the nursery rows of its own, so that a scan of the engine sees them.
+    pub(crate) fn move_nursery(&self) -> Result<(), CommitError> {
+        let moved = self
+            .queue
+            .submit_task(Moving::Now, Box::new(|_| Batch::new()))?;
+        moved.wait().map(|_| ())
+    }
 }
 
 /// The threads of an open store.
@@ -97,12 +114,20 @@ impl Store {
             Arc::clone(&queue),
             options.log_tail_bytes,
         )?);
-        let committer = Committer::new(Arc::clone(&queue), Arc::clone(&engine), Arc::clone(&log));
+        let nursery = Arc::<Nursery>::default();
+        let writer = NurseryWriter::open(Arc::clone(&nursery), &*engine, options.nursery_bytes)?;
+        let committer = Committer::new(
+            Arc::clone(&queue),
+            Arc::clone(&engine),
+            Arc::clone(&log),
+            writer,
+        );
         let pause = options.housekeeping;
         let shared = Arc::new(Shared {
             engine,
             log,
             queue,
+            nursery,
             options,
             collecting: Mutex::default(),
             _lock: lock,
@@ -183,19 +208,19 @@ impl Store {
 
     /// The bytes of a block. They are not hashed again on each read; [`check`](Self::check) does that.
     pub fn block(&self, mh: &Multihash) -> Result<Option<Bytes>, StorageError> {
-        self.shared()
-            .engine
-            .get(ks::BLOCKS, MhKey::new(mh).as_ref())?
+        let shared = self.shared();
+        shared
+            .nursery
+            .block(&*shared.engine, MhKey::new(mh).as_ref())?
             .map(block::decode)
             .transpose()
     }
 
     /// Whether a block is stored. An absent one is mostly answered from memory.
     pub fn has_block(&self, mh: &Multihash) -> Result<bool, StorageError> {
-        Ok(self
-            .shared()
-            .engine
-            .contains(ks::BLOCKS, MhKey::new(mh).as_ref())?)
+        let (shared, key) = (self.shared(), MhKey::new(mh));
+        Ok(shared.nursery.generation().has_block(key.as_ref())
+            || shared.engine.contains(ks::BLOCKS, key.as_ref())?)
     }
 
     /// The event log.
@@ -208,13 +233,14 @@ impl Store {
         self.shared().queue.poisoned()
     }
 
-    /// Frees blocks without a reference, looking at about `max_rows` released blocks at most. The background thread
-    /// does the same on its own. Blocks while it works.
+    /// Gives recent blocks rows of their own, then frees blocks without a reference, looking at about `max_rows`
+    /// released blocks at most. Background work does the same on its own. Blocks while it works.
     ///
     /// # Errors
     ///
     /// When the store is poisoned, closed or damaged.
     pub fn collect(&self, max_rows: u64) -> Result<Collected, StorageError> {
+        self.shared().move_nursery()?;
         collect(self.shared(), max_rows)
     }
 
@@ -329,25 +355,24 @@ fn open_system_keyspaces(engine: &dyn Engine) -> Result<(), OpenError> {
             )));
         }
     }
-    match engine.get(ks::META, META_FORMAT)? {
-        Some(row) => {
-            let found = <[u8; 4]>::try_from(&*row)
-                .map(u32::from_be_bytes)
-                .map_err(|_| {
-                    OpenError::Damaged(format!(
-                        "format version of 4 bytes expected, found {}",
-                        row.len()
-                    ))
-                })?;
-            accept_format(found)
-        }
-        None => {
-            let mut batch = Batch::new();
-            batch.put_row(ks::META, META_FORMAT, &FORMAT_VERSION.to_be_bytes());
-            engine.apply(&mut batch.iter())?;
-            Ok(engine.sync()?)
+    if let Some(row) = engine.get(ks::META, META_FORMAT)? {
+        let found = <[u8; 4]>::try_from(&*row)
+            .map(u32::from_be_bytes)
+            .map_err(|_| {
+                OpenError::Damaged(format!(
+                    "format version of 4 bytes expected, found {}",
+                    row.len()
+                ))
+            })?;
+        accept_format(found)?;
+        if found == FORMAT_VERSION {
+            return Ok(());
         }
     }
+    let mut batch = Batch::new();
+    batch.put_row(ks::META, META_FORMAT, &FORMAT_VERSION.to_be_bytes());
+    engine.apply(&mut batch.iter())?;
+    Ok(engine.sync()?)
 }
 
 fn accept_format(found: u32) -> Result<(), OpenError> {
@@ -372,24 +397,28 @@ fn check_format_file(dir: &Path) -> Result<(), OpenError> {
             let text = String::from_utf8_lossy(bytes.get(..64).unwrap_or(&bytes)).into_owned();
             let version = text
                 .strip_prefix("ues-store ")
-                .and_then(|v| v.trim_end().parse().ok());
-            accept_format(version.ok_or(OpenError::NotAStore {
-                path: path.clone(),
-                found: text,
-            })?)
+                .and_then(|v| v.trim_end().parse().ok())
+                .ok_or(OpenError::NotAStore {
+                    path: path.clone(),
+                    found: text,
+                })?;
+            accept_format(version)?;
+            if version == FORMAT_VERSION {
+                return Ok(());
+            }
         }
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-            // Under another name first, so that a crash leaves no half-written marker.
-            let fresh = dir.join("FORMAT.new");
-            fs::write(&fresh, format!("ues-store {FORMAT_VERSION}\n")).map_err(io)?;
-            fs::File::open(&fresh)
-                .and_then(|f| f.sync_all())
-                .map_err(io)?;
-            fs::rename(&fresh, &path).map_err(io)?;
-            sync_folder(dir).map_err(io)
-        }
-        Err(e) => Err(io(e)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => (),
+        Err(e) => return Err(io(e)),
     }
+    // Under another name first, so that a crash leaves no half-written marker. Older programs must refuse the folder
+    // before anything is written that they would not understand.
+    let fresh = dir.join("FORMAT.new");
+    fs::write(&fresh, format!("ues-store {FORMAT_VERSION}\n")).map_err(io)?;
+    fs::File::open(&fresh)
+        .and_then(|f| f.sync_all())
+        .map_err(io)?;
+    fs::rename(&fresh, &path).map_err(io)?;
+    sync_folder(dir).map_err(io)
 }
 
 /// Makes renames in a folder durable; not every platform can open a folder.

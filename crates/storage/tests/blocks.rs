@@ -6,9 +6,11 @@
     reason = "a test may panic"
 )]
 
+use std::collections::BTreeSet;
 use std::io::{Cursor, Read, Seek, SeekFrom};
 use std::sync::Arc;
 
+use proptest::prelude::*;
 use ues_storage::engine::{Engine, Fault, KeyspaceId, MemoryEngine, Op, Shape};
 use ues_storage::multihash::Multihash;
 use ues_storage::{BlockRef, Damage, Store, StoreOptions};
@@ -46,12 +48,78 @@ fn release(store: &Store, bytes: &[u8], r: BlockRef) {
     store.commit_blocking(batch).unwrap();
 }
 
+/// Gives recent blocks rows of their own.
+fn settle(store: &Store) {
+    store.collect(0).unwrap();
+}
+
+#[test]
+fn blocks_that_come_and_go_are_never_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), options()).unwrap();
+    put(&store, b"kept", by(1));
+    put(&store, b"young", by(1));
+    let before = store.snapshot();
+    release(&store, b"young", by(1));
+    settle(&store);
+    assert!(store.has_block(&mh(b"kept")).unwrap());
+    assert!(!store.has_block(&mh(b"young")).unwrap());
+    assert_eq!(store.collect(u64::MAX).unwrap().examined, 0);
+    assert_eq!(
+        before.block(&mh(b"young")).unwrap().as_deref(),
+        Some(&b"young"[..]),
+        "an earlier state keeps what it needs"
+    );
+    // A reference that was written twice, once before the blocks moved, must go for good.
+    put(&store, b"kept", by(1));
+    release(&store, b"kept", by(1));
+    assert_eq!(store.collect(u64::MAX).unwrap().freed, 1);
+    let report = store.check(&mut |_| ()).unwrap();
+    assert!(report.is_sound(), "{report:?}");
+    assert_eq!((report.blocks, report.references), (0, 0));
+}
+
+#[test]
+fn recent_blocks_survive_a_stop_and_move_when_there_are_many() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = StoreOptions {
+        nursery_bytes: 20_000,
+        ..options()
+    };
+    let content = |n: u32| [n.to_be_bytes(); 30].concat();
+    for round in 0..4u32 {
+        let store = Store::open(dir.path(), options.clone()).unwrap();
+        for n in (0..200 * round).filter(|n| n % 3 != 0) {
+            let found = store.snapshot().block(&mh(&content(n))).unwrap();
+            assert_eq!(found.as_deref(), Some(&*content(n)), "{n} in round {round}");
+        }
+        for n in 200 * round..200 * (round + 1) {
+            put(&store, &content(n), by(1));
+            if n % 3 == 0 {
+                release(&store, &content(n), by(1));
+            }
+        }
+        if round < 3 {
+            store.close();
+            continue;
+        }
+        store.collect(u64::MAX).unwrap();
+        let report = store.check(&mut |_| ()).unwrap();
+        assert!(report.is_sound(), "{report:?}");
+        assert_eq!(
+            report.blocks,
+            (0..800).filter(|n| n % 3 != 0).count() as u64
+        );
+    }
+}
+
 #[test]
 fn the_last_release_frees_a_block() {
     each(|store| {
         put(store, b"shared", by(1));
         put(store, b"shared", by(2));
         put(store, b"alone", by(1));
+        settle(store);
         release(store, b"shared", by(1));
         release(store, b"alone", by(1));
         assert!(
@@ -79,6 +147,7 @@ fn many_releases_are_collected_in_slices() {
             batch.put_block(&mh(&n.to_be_bytes()), n.to_be_bytes(), by(u64::from(n % 3)));
         }
         store.commit_blocking(batch).unwrap();
+        settle(store);
         let mut batch = store.batch();
         for n in (0..10_000u32).filter(|n| n % 7 != 0) {
             batch.release_block(&mh(&n.to_be_bytes()), by(u64::from(n % 3)));
@@ -278,6 +347,7 @@ fn a_check_names_what_is_damaged() {
         batch.append_event([n]);
         store.commit_blocking(batch).unwrap();
     }
+    settle(&store);
     let ks = |name| engine.keyspace(name, Shape::Small).unwrap();
     let key = |n: u8| mh(&[n]).to_bytes();
     let digest = |n: u8| -> [u8; 16] { mh(&[n]).digest()[..16].try_into().unwrap() };
@@ -325,4 +395,86 @@ fn a_check_names_what_is_damaged() {
         );
     }
     assert!(calls >= 3);
+}
+
+/// What a random run does to the store.
+#[derive(Debug, Clone)]
+enum Step {
+    Put(u8, u8),
+    Refer(u8, u8),
+    Release(u8, u8),
+    Collect,
+    Crash,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let (block, owner) = (0..12u8, 0..3u8);
+    prop_oneof![
+        6 => (block.clone(), owner.clone()).prop_map(|(b, o)| Step::Put(b, o)),
+        1 => (block.clone(), owner.clone()).prop_map(|(b, o)| Step::Refer(b, o)),
+        6 => (block, owner).prop_map(|(b, o)| Step::Release(b, o)),
+        1 => Just(Step::Collect),
+        1 => Just(Step::Crash),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 4 } else { 300 }))]
+
+    /// Whatever came, went, moved and crashed: a block is there as long as somebody refers to it, and no longer
+    /// after the next collection.
+    #[test]
+    fn blocks_live_as_long_as_their_references(
+        steps in proptest::collection::vec(step(), 1..120),
+        nursery_bytes in 0..4000usize,
+    ) {
+        let mut engine = MemoryEngine::new();
+        let options = StoreOptions { nursery_bytes, ..options() };
+        let open = |engine: &MemoryEngine| {
+            Store::with_engine(Arc::new(engine.clone()), options.clone()).unwrap()
+        };
+        let mut store = open(&engine);
+        let mut refs: BTreeSet<(u8, u8)> = BTreeSet::new();
+        let held = |refs: &BTreeSet<(u8, u8)>, b: u8| refs.iter().any(|r| r.0 == b);
+        for step in steps {
+            let mut batch = store.batch();
+            match step {
+                Step::Put(b, o) => {
+                    refs.insert((b, o));
+                    batch.put_block(&mh(&[b]), [b], by(o.into()));
+                }
+                // Only a block that is there may be referred to.
+                Step::Refer(b, o) if held(&refs, b) => {
+                    refs.insert((b, o));
+                    batch.add_ref(&mh(&[b]), by(o.into()));
+                }
+                Step::Release(b, o) => {
+                    refs.remove(&(b, o));
+                    batch.release_block(&mh(&[b]), by(o.into()));
+                }
+                Step::Refer(..) => continue,
+                Step::Collect => {
+                    store.collect(u64::MAX).unwrap();
+                    continue;
+                }
+                Step::Crash => {
+                    engine = engine.crash(0);
+                    store = open(&engine);
+                    continue;
+                }
+            }
+            store.commit_blocking(batch).unwrap();
+            let snapshot = store.snapshot();
+            for (b, _) in &refs {
+                prop_assert!(store.has_block(&mh(&[*b])).unwrap());
+                let found = snapshot.block(&mh(&[*b])).unwrap();
+                prop_assert_eq!(found.as_deref(), Some(&[*b][..]));
+            }
+        }
+        store.collect(u64::MAX).unwrap();
+        let report = store.check(&mut |_| ()).unwrap();
+        prop_assert!(report.is_sound(), "{:?}", report);
+        let blocks: BTreeSet<u8> = refs.iter().map(|r| r.0).collect();
+        prop_assert_eq!((report.blocks, report.references), (blocks.len() as u64, refs.len() as u64));
+    }
 }

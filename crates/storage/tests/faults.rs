@@ -147,7 +147,11 @@ fn a_full_disk_is_named() {
 #[test]
 fn a_flipped_bit_is_found_and_nothing_else() {
     let engine = MemoryEngine::new();
-    let store = Store::with_engine(Arc::new(engine.clone()), options()).unwrap();
+    let at_once = StoreOptions {
+        nursery_bytes: 0,
+        ..options()
+    };
+    let store = Store::with_engine(Arc::new(engine.clone()), at_once).unwrap();
     for n in 0..50u8 {
         if n == 20 {
             engine.inject(1, Fault::BitFlip);

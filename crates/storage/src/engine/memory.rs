@@ -21,7 +21,7 @@ pub enum Fault {
     FailedSync,
     /// There is no room; nothing is written.
     DiskFull,
-    /// One bit of the first value in the batch turns over, unnoticed. A sync is not affected.
+    /// One bit of the first value with content in the batch turns over, unnoticed. A sync is not affected.
     BitFlip,
 }
 
@@ -292,7 +292,7 @@ impl Engine for MemoryEngine {
         for op in ops {
             medium.live.map(op.ks)?;
             let value = op.value.map(Bytes::copy_from_slice);
-            let turn = value.is_some() && std::mem::take(&mut flip);
+            let turn = value.as_ref().is_some_and(|v| !v.is_empty()) && std::mem::take(&mut flip);
             let value = if turn {
                 value.as_ref().map(flipped)
             } else {
