@@ -15,7 +15,7 @@ pub struct Node {
     pub server: Option<Server>,
     pub router: Router,
     pub ctx: Context,
-    _dir: tempfile::TempDir,
+    _dir: Option<tempfile::TempDir>,
 }
 
 /// An account with a session.
@@ -89,13 +89,21 @@ impl Node {
     pub fn with(config: Config) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path(), StoreOptions::default()).unwrap();
-        let server = Server::new(config, store, NodeKeys::generate().unwrap()).unwrap();
+        Self {
+            _dir: Some(dir),
+            ..Self::over(config, store, NodeKeys::generate().unwrap())
+        }
+    }
+
+    /// A node over a store that is kept elsewhere.
+    pub fn over(config: Config, store: Store, keys: NodeKeys) -> Self {
+        let server = Server::new(config, store, keys).unwrap();
         let (router, ctx) = (server.router(), server.context().clone());
         Self {
             server: Some(server),
             router,
             ctx,
-            _dir: dir,
+            _dir: None,
         }
     }
 
