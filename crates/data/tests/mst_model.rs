@@ -20,6 +20,9 @@ enum Step {
     Flush,
     Reload,
     Fork,
+    /// Put this many keys, each greater than all others.
+    Rise(u32),
+    DeleteGreatest,
 }
 
 fn step(space: u32) -> impl Strategy<Value = Step> {
@@ -31,6 +34,8 @@ fn step(space: u32) -> impl Strategy<Value = Step> {
         2 => Just(Step::Flush),
         1 => Just(Step::Reload),
         1 => Just(Step::Fork),
+        2 => (1..40u32).prop_map(Step::Rise),
+        1 => Just(Step::DeleteGreatest),
     ]
 }
 
@@ -52,6 +57,7 @@ proptest! {
         let mut tree = Tree::empty();
         shelf.apply(&tree.flush());
         let mut forks = Vec::new();
+        let mut risen = 20_000;
         for step in steps {
             match step {
                 Step::Put(k, v) => {
@@ -77,6 +83,20 @@ proptest! {
                     let flush = tree.flush();
                     shelf.apply(&flush);
                     tree = Tree::load(flush.root);
+                }
+                Step::Rise(count) => {
+                    for n in risen..risen + count {
+                        let key = key(3 * n + 2);
+                        prop_assert!(model.keys().all(|k| *k < key));
+                        let old = tree.put(&shelf, &key, &value(n)).unwrap();
+                        prop_assert_eq!(old, model.insert(key, value(n)));
+                    }
+                    risen += count;
+                }
+                Step::DeleteGreatest => {
+                    if let Some((key, last)) = model.pop_last() {
+                        prop_assert_eq!(tree.delete(&shelf, key).unwrap(), Some(last));
+                    }
                 }
                 Step::Fork => forks.push((tree.clone(), model.clone())),
             }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use cid::Cid;
 
+use super::append::RightEdge;
 use super::digest::{Digest, node_cid, sha256};
 use super::edit::{put_entry, put_left, put_node_start, set_link_at};
 use super::error::{MstError, shown};
@@ -30,7 +31,8 @@ impl Tree {
             Kid::Clean(node) => Subtree::Clean(digest, node),
             _ => Subtree::Stored(digest),
         };
-        Ok(Self { root, ledger })
+        let edge = RightEdge::default();
+        Ok(Self { root, ledger, edge })
     }
 }
 

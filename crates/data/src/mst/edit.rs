@@ -93,11 +93,20 @@ pub(super) fn put_entry(
     out.extend_from_slice(value);
 }
 
+/// Makes room for `additional` bytes, and for about one entry more: a tree has many blocks, and what they hold unused
+/// is memory that has to be found and cleared.
+fn grow(block: &mut Vec<u8>, additional: usize) {
+    if block.capacity() - block.len() < additional {
+        block.reserve_exact(additional + (block.len() / 8).max(72));
+    }
+}
+
 /// Replaces `remove` bytes at `at` by `insert`.
 fn splice(block: &mut Vec<u8>, at: usize, remove: usize, insert: &[u8]) {
     let old_len = block.len();
     let tail = at + remove;
     if insert.len() >= remove {
+        grow(block, insert.len() - remove);
         block.resize(old_len + insert.len() - remove, 0);
         block.copy_within(tail..old_len, at + insert.len());
     } else {
@@ -199,6 +208,31 @@ pub(super) fn insert(
         set_link_at(block, gap, left);
     }
     set_count(block, place.count + 1);
+}
+
+/// Adds an entry after the last one. `has_left` tells whether the node has a left link.
+pub(super) fn append(
+    block: &mut Vec<u8>,
+    prefix: usize,
+    suffix: &[u8],
+    value: &[u8],
+    has_left: bool,
+) {
+    const LONGEST: usize = LEFT_START.len() + LINK_BYTES;
+    let len = if has_left {
+        LONGEST
+    } else {
+        LEFT_START.len() + 1
+    };
+    let (at, mut left) = (block.len() - len, [0; LONGEST]);
+    left[..len].copy_from_slice(&block[at..]);
+    // The heads and names of an entry take less than this.
+    grow(block, suffix.len() + value.len() + 32);
+    block.truncate(at);
+    put_entry(block, prefix, suffix, None, value);
+    block.extend_from_slice(&left[..len]);
+    let count = entries_start(block).0;
+    set_count(block, count + 1);
 }
 
 /// Removes the entry that was found at a place, and gives the gap that it leaves this link.

@@ -14,6 +14,8 @@ pub(super) struct Ledger {
     pub sealed: Vec<(Digest, Bytes)>,
     /// Number of nodes in memory.
     pub resident: usize,
+    /// What that number was when the book was last emptied.
+    pub settled: usize,
 }
 
 impl Ledger {
@@ -33,6 +35,14 @@ impl Ledger {
         };
     }
 
+    /// Makes room for the nodes that are about to be sealed, of which there are at most about as many: those that came
+    /// into memory and those that were released.
+    pub fn expect_sealing(&mut self) {
+        let nodes = self.released.len() + self.resident.saturating_sub(self.settled);
+        self.sealed
+            .reserve_exact(nodes.saturating_sub(self.sealed.len()));
+    }
+
     /// Empties the book: nodes that are new since it was last emptied, and stored nodes that are no longer used.
     ///
     /// A digest can have been sealed and released several times. What counts is the balance: in a tree no node occurs
@@ -40,6 +50,7 @@ impl Ledger {
     pub fn settle(&mut self) -> (Vec<(Digest, Bytes)>, Vec<Digest>) {
         let mut sealed = std::mem::take(&mut self.sealed);
         let mut released = std::mem::take(&mut self.released);
+        self.settled = self.resident;
         if released.is_empty() {
             return (sealed, released);
         }

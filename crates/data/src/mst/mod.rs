@@ -9,6 +9,7 @@
 //! what a flush hands over are the very bytes that the tree goes on working with. Blocks from outside are checked once,
 //! when they are loaded, for all that the format and their place in the tree demand.
 
+mod append;
 mod batch;
 mod block;
 mod build;

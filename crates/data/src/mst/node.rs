@@ -191,7 +191,7 @@ impl Node {
     /// A node with one entry.
     pub fn single(key: &[u8], value: &[u8], left: Subtree, right: Subtree, height: u8) -> Self {
         // Room for a second entry or so: most nodes have several.
-        let mut data = Vec::with_capacity(2 * (key.len() + value.len() + 64));
+        let mut data = Vec::with_capacity(key.len() + value.len() + 128);
         edit::put_node_start(&mut data, 1);
         edit::put_entry(&mut data, 0, key, right.link(), value);
         edit::put_left(&mut data, left.link());

@@ -24,6 +24,8 @@ pub(super) struct Put<'a, S: ?Sized> {
     pub value: &'a [u8],
     /// The value that was replaced.
     pub old: Option<Cid>,
+    /// Whether, as far as is known by now, no key is greater.
+    pub is_last: bool,
 }
 
 impl<S: BlockSource + ?Sized> Put<'_, S> {
@@ -41,6 +43,7 @@ impl<S: BlockSource + ?Sized> Put<'_, S> {
             load_spine(self.src, self.ledger, node, self.key, Bounds::default())?;
             let top = node.height;
             let (left, right) = split(self.ledger, std::mem::take(root), self.key);
+            self.is_last = right.is_none();
             let left = raise(self.ledger, left, top, self.height - 1);
             let right = raise(self.ledger, right, top, self.height - 1);
             self.ledger.resident += 1;
@@ -71,6 +74,7 @@ impl<S: BlockSource + ?Sized> Put<'_, S> {
             return Ok(!same);
         }
         let (index, count) = (place.index, place.count);
+        self.is_last &= index == count;
         let has_child = match node.kids.get(index) {
             None | Some(Kid::None) => false,
             Some(Kid::Clean(_) | Kid::Dirty(_)) => true,
@@ -95,6 +99,7 @@ impl<S: BlockSource + ?Sized> Put<'_, S> {
                 load_spine(self.src, self.ledger, child, self.key, bounds)?;
             }
             let (left, right) = split(self.ledger, node.take_subtree(index), self.key);
+            self.is_last &= right.is_none();
             let (key, value) = (self.key, self.value);
             node.edit(|block| edit::insert(block, &place, key, value, left.link(), right.link()));
             if !node.kids.is_empty() {

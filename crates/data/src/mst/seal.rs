@@ -31,8 +31,8 @@ pub(super) fn seal(node: &mut Arc<Node>, sealed: &mut Vec<(Digest, Bytes)>) -> D
         }
     }
     let digest = sha256(&block);
-    // Blocks stay in memory for long, so that they must not hold room that they do not need.
-    let bytes = if block.capacity() == block.len() {
+    // Blocks stay in memory for long, so that they must not hold much room that they do not need.
+    let bytes = if block.capacity() - block.len() <= block.len() / 4 {
         Bytes::from(block)
     } else {
         Bytes::copy_from_slice(&block)

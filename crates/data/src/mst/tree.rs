@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use cid::Cid;
 
+use super::append::RightEdge;
 use super::block::{link_digest, seek};
 use super::delete::Delete;
 use super::digest::{Digest, node_cid, node_digest};
@@ -41,6 +42,7 @@ use crate::source::BlockSource;
 pub struct Tree {
     pub(super) root: Subtree,
     pub(super) ledger: Ledger,
+    pub(super) edge: RightEdge,
 }
 
 /// What [`Tree::flush`] hands over.
@@ -71,6 +73,7 @@ impl Tree {
                 resident: 1,
                 ..Ledger::default()
             },
+            edge: RightEdge::default(),
         }
     }
 
@@ -83,6 +86,7 @@ impl Tree {
         Self {
             root: Subtree::Stored(digest.unwrap_or_default()),
             ledger: Ledger::default(),
+            edge: RightEdge::default(),
         }
     }
 
@@ -132,17 +136,34 @@ impl Tree {
             return Err(MstError::invalid_key(key));
         }
         let (value, len) = value_bytes(value)?;
+        let (value, height) = (&value[..len], key_height(key));
+        if self.edge.is_before(key) {
+            let entry = (key, value);
+            let (ledger, root) = (&mut self.ledger, &mut self.root);
+            if self.edge.append(ledger, root, entry, height) {
+                return Ok(None);
+            }
+        }
         self.load_root(src)?;
         let mut put = Put {
             src,
             ledger: &mut self.ledger,
             key,
-            height: key_height(key),
-            value: &value[..len],
+            height,
+            value,
             old: None,
+            is_last: true,
         };
         put.run(&mut self.root)?;
-        Ok(put.old)
+        let (old, is_last) = (put.old, put.is_last);
+        if old.is_none() {
+            if is_last {
+                self.edge.note(key, height);
+            } else {
+                self.edge.forget();
+            }
+        }
+        Ok(old)
     }
 
     /// Removes a key, and answers the value that it had.
@@ -159,7 +180,11 @@ impl Tree {
             old: None,
         };
         delete.run(&mut self.root)?;
-        Ok(delete.old)
+        let old = delete.old;
+        if old.is_some() {
+            self.edge.forget();
+        }
+        Ok(old)
     }
 
     /// The root's CID. Changed nodes are hashed, once.
@@ -200,6 +225,7 @@ impl Tree {
     fn sealed_root(&mut self) -> Digest {
         self.root = match std::mem::take(&mut self.root) {
             Subtree::Dirty(mut node) => {
+                self.ledger.expect_sealing();
                 let digest = seal(&mut node, &mut self.ledger.sealed);
                 Subtree::Clean(digest, node)
             }
