@@ -1,4 +1,5 @@
-//! Decoders under two million mutated inputs: no panic, and whatever is accepted is canonical.
+//! Decoders under two million mutated inputs: no panic, and whatever is accepted is canonical. Those of the tree are in
+//! `mst_mutations.rs`.
 //!
 //! Deterministic: each target has a seed of its own, so that a failure repeats.
 
@@ -8,8 +9,11 @@
     reason = "a test fails by panicking"
 )]
 
+mod mutator;
+
 use bytes::Bytes;
 use ipld_core::ipld;
+use mutator::{BINARY, Random};
 use ues_data::car::{CarDecoder, CarLimits, write_block, write_header};
 use ues_data::content_id::{cid_from_bytes, cid_from_prefix, parse_cid, write_cid};
 use ues_data::dag_cbor::{self, Reader};
@@ -17,52 +21,6 @@ use ues_data::unixfs::{FileReader, ImportOptions, import_reader, list, open};
 use ues_data::{
     Cid, HashAlgorithm, Ipld, atproto_json, cid_of, dag_json, dag_pb, raw_cid, sha256_multihash,
 };
-
-/// A small, fast generator (xorshift64*).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        (self.next() >> 33) as usize % n.max(1)
-    }
-
-    /// One of the seeds with one to four changes: bytes set, flipped, removed, inserted, repeated, or cut off.
-    fn mutate(&mut self, seeds: &[Vec<u8>], alphabet: &[u8]) -> Vec<u8> {
-        let mut input = seeds[self.below(seeds.len())].clone();
-        for _ in 0..=self.below(4) {
-            let at = self.below(input.len());
-            let byte = alphabet[self.below(alphabet.len())];
-            match self.below(7) {
-                0 if !input.is_empty() => input[at] = byte,
-                1 if !input.is_empty() => input[at] ^= 1 << self.below(8),
-                2 if !input.is_empty() => drop(input.remove(at)),
-                3 => input.insert(at, byte),
-                4 => input.truncate(at),
-                5 => {
-                    let end = (at + self.below(16)).min(input.len());
-                    let copy = input[at..end].to_vec();
-                    input.splice(at..at, copy);
-                }
-                _ => input.extend_from_slice(&self.next().to_le_bytes()[..self.below(8)]),
-            }
-        }
-        input
-    }
-}
-
-/// Bytes that mean something in CBOR, varints and protobuf.
-const BINARY: &[u8] = &[
-    0x00, 0x01, 0x12, 0x17, 0x18, 0x19, 0x1a, 0x1b, 0x1c, 0x1f, 0x20, 0x37, 0x3b, 0x40, 0x58, 0x5b,
-    0x5f, 0x60, 0x61, 0x78, 0x7b, 0x7f, 0x80, 0x81, 0x98, 0x9b, 0x9f, 0xa0, 0xa1, 0xb8, 0xbb, 0xbf,
-    0xd8, 0x2a, 0xf4, 0xf5, 0xf6, 0xf7, 0xf9, 0xfa, 0xfb, 0xff, 0x55, 0x70, 0x71, 0x08, 0x0a, 0x22,
-];
 
 /// Characters that mean something in JSON and in CIDs.
 const TEXT: &[u8] = b"{}[]\":,/\\u0123456789-+.eEtruefalsn bfzmQkZ= \x00\x1f\xc3\xa9$linkbyts";
@@ -84,9 +42,10 @@ fn dag_cbor_inputs() {
         .map(|v| dag_cbor::encode(v).unwrap())
         .collect();
     seeds.push(dag_cbor::encode(&ipld!([1.5, -0.0, 1e300])).unwrap());
-    let mut random = Random(0x5eed_0001);
+    let mut random = Random::new(0x5eed_0001);
     let mut accepted = 0;
     for _ in 0..900_000 {
+        random.begin();
         let input = random.mutate(&seeds, BINARY);
         let skipped = Reader::new(&input).skip().map(<[u8]>::len);
         match dag_cbor::decode(&input) {
@@ -108,9 +67,10 @@ fn json_inputs() {
         .map(|v| dag_json::encode(v).unwrap().into_bytes())
         .chain([atproto_json::to_json_string(&values()[0]).into_bytes()])
         .collect();
-    let mut random = Random(0x5eed_0002);
+    let mut random = Random::new(0x5eed_0002);
     let mut accepted = 0;
     for _ in 0..400_000 {
+        random.begin();
         let input = random.mutate(&seeds, TEXT);
         if let Ok(value) = dag_json::decode(&input) {
             accepted += 1;
@@ -144,8 +104,9 @@ fn cid_inputs() {
     ] {
         texts.push(cids[0].to_string_of_base(base).unwrap().into_bytes());
     }
-    let mut random = Random(0x5eed_0003);
+    let mut random = Random::new(0x5eed_0003);
     for _ in 0..200_000 {
+        random.begin();
         let input = random.mutate(&bytes, BINARY);
         if let Ok(cid) = cid_from_bytes(&input) {
             let mut out = Vec::new();
@@ -157,6 +118,7 @@ fn cid_inputs() {
         }
     }
     for _ in 0..100_000 {
+        random.begin();
         let input = String::from_utf8_lossy(&random.mutate(&texts, TEXT)).into_owned();
         if let Ok(cid) = parse_cid(&input) {
             assert_eq!(parse_cid(&cid.to_string()), Ok(cid));
@@ -175,8 +137,9 @@ fn car_inputs() {
     for (cid, bytes) in &blocks {
         write_block(cid, bytes, &mut seed);
     }
-    let mut random = Random(0x5eed_0004);
+    let mut random = Random::new(0x5eed_0004);
     for _ in 0..200_000 {
+        random.begin();
         let input = random.mutate(std::slice::from_ref(&seed), BINARY);
         let whole = decode_car(&input, input.len().max(1));
         let cut = decode_car(&input, 1 + random.below(64));
@@ -212,8 +175,9 @@ fn unixfs_inputs() {
     import_reader(&[7u8; 100][..], options, &mut blocks).unwrap();
     let mut seeds: Vec<Vec<u8>> = blocks.values().map(|b| b.to_vec()).collect();
     seeds.sort();
-    let mut random = Random(0x5eed_0005);
+    let mut random = Random::new(0x5eed_0005);
     for _ in 0..200_000 {
+        random.begin();
         let input = Bytes::from(random.mutate(&seeds, BINARY));
         if let Ok(node) = dag_pb::decode(&input) {
             let again = Bytes::from(dag_pb::encode(&node));
