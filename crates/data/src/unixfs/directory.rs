@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use super::message::{Message, Type};
-use super::{ImportError, ImportOptions, Imported};
+use super::{ImportError, ImportOptions, Imported, shard};
 use crate::dag_pb::{self, Link, Node};
 use crate::source::BlockSink;
 
-/// Names and CIDs of more than this many bytes are divided by IPFS.
+/// A directory whose names and CIDs have more than this many bytes is divided over several blocks, as Kubo does by
+/// default.
 const MAX_ESTIMATE: usize = 256 << 10;
 
 /// Collects the entries of a directory.
@@ -36,24 +37,19 @@ impl DirectoryBuilder {
         if name.is_empty() || name.contains(['/', '\0']) || name == "." || name == ".." {
             return Err(ImportError::Name(name.chars().take(64).collect()));
         }
-        self.estimate += name.len() + entry.cid.encoded_len();
-        if self.estimate > MAX_ESTIMATE {
-            return Err(ImportError::DirectoryTooLarge(self.estimate));
-        }
         if self.entries.insert(name.to_owned(), entry).is_some() {
             return Err(ImportError::Duplicate(name.to_owned()));
         }
+        self.estimate += name.len() + entry.cid.encoded_len();
         Ok(())
     }
 
-    /// Makes the block of the directory.
+    /// Makes the block of the directory, or its blocks if it is large.
     pub fn finish(self, sink: &mut impl BlockSink) -> Result<Imported, ImportError> {
-        let message = Message {
-            kind: Type::Directory,
-            data: None,
-            file_size: None,
-            block_sizes: Vec::new(),
-        };
+        if self.estimate > MAX_ESTIMATE {
+            return shard::build(self.entries, &self.options, sink);
+        }
+        let message = Message::of(Type::Directory);
         let below: u64 = self.entries.values().map(|e| e.total_size).sum();
         let links = self.entries.into_iter().map(|(name, entry)| Link {
             cid: entry.cid,

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use cid::Cid;
 
-use super::ExportError;
 use super::message::{Message, MessageError, Type};
+use super::{ExportError, shard};
 use crate::content_id::{DAG_PB, IDENTITY, RAW, verify};
 use crate::dag_pb::{self, Link};
 use crate::source::BlockSource;
@@ -54,6 +54,16 @@ pub(super) enum Part {
     Node(Message, Vec<Link>),
 }
 
+impl Part {
+    /// What it is, for an error.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Raw(_) => "a file",
+            Self::Node(message, _) => message.kind.name(),
+        }
+    }
+}
+
 /// Finds what `path` names below `root`; names are divided by `/`, symbolic links are not followed.
 pub fn open(
     source: &(impl BlockSource + ?Sized),
@@ -65,8 +75,12 @@ pub fn open(
         if i >= MAX_PATH {
             return Err(ExportError::TooDeep(MAX_PATH));
         }
-        let links = directory(source, &cid)?;
-        let link = links.into_iter().find(|l| l.name.as_deref() == Some(name));
+        let link = match directory(source, &cid)? {
+            (message, links) if message.kind == Type::Shard => {
+                shard::find(source, &cid, (message, links), name)?
+            }
+            (_, links) => links.into_iter().find(|l| l.name.as_deref() == Some(name)),
+        };
         cid = match link {
             Some(link) => link.cid,
             None => {
@@ -108,7 +122,12 @@ pub fn list(
     source: &(impl BlockSource + ?Sized),
     directory: &Cid,
 ) -> Result<Vec<DirEntry>, ExportError> {
-    let links = self::directory(source, directory)?;
+    let links = match self::directory(source, directory)? {
+        (message, links) if message.kind == Type::Shard => {
+            shard::entries(source, directory, (message, links))?
+        }
+        (_, links) => links,
+    };
     Ok(links
         .into_iter()
         .map(|link| DirEntry {
@@ -119,20 +138,20 @@ pub fn list(
         .collect())
 }
 
-fn directory(source: &(impl BlockSource + ?Sized), cid: &Cid) -> Result<Vec<Link>, ExportError> {
-    let found = match load(source, cid)? {
-        Part::Node(message, links) => match message.kind {
-            Type::Directory => return Ok(links),
-            Type::Shard => return Err(ExportError::Sharded(*cid)),
-            other => other.name(),
-        },
-        Part::Raw(_) => "a file",
-    };
-    Err(ExportError::Kind {
-        cid: *cid,
-        expected: "a directory",
-        found,
-    })
+fn directory(
+    source: &(impl BlockSource + ?Sized),
+    cid: &Cid,
+) -> Result<(Message, Vec<Link>), ExportError> {
+    match load(source, cid)? {
+        Part::Node(message, links) if matches!(message.kind, Type::Directory | Type::Shard) => {
+            Ok((message, links))
+        }
+        other => Err(ExportError::Kind {
+            cid: *cid,
+            expected: "a directory",
+            found: other.kind(),
+        }),
+    }
 }
 
 /// Loads a block, checked against its CID, and takes it apart.

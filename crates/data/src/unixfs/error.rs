@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use cid::Cid;
 
 use super::message::MessageError;
+use super::shard::ShardError;
 use crate::content_id::HashMismatch;
 use crate::dag_pb::DecodeError;
 use crate::source::{BlockSinkError, BlockSourceError};
@@ -44,11 +45,9 @@ pub enum ImportError {
     /// The same name twice in a directory.
     #[error("the directory already has {0:?}")]
     Duplicate(String),
-    /// A directory that IPFS would divide.
-    #[error(
-        "the directory is too large for one block: {0} bytes of names and CIDs, at most 262144"
-    )]
-    DirectoryTooLarge(usize),
+    /// A name of a large directory whose hash is that of another one.
+    #[error("the name {0:?} has the same hash as another one in its directory")]
+    Collision(String),
     /// Folders nested deeper than allowed.
     #[error("folders nested deeper than {0}")]
     TooDeep(usize),
@@ -106,9 +105,15 @@ pub enum ExportError {
         /// What there is.
         found: &'static str,
     },
-    /// A directory that is divided over several blocks.
-    #[error("{0} is a directory divided over several blocks (HAMT), which is not supported")]
-    Sharded(Cid),
+    /// A malformed part of a directory that is divided over several blocks.
+    #[error("block {cid}: {reason}")]
+    Shard {
+        /// The block.
+        cid: Cid,
+        /// What is wrong.
+        #[source]
+        reason: ShardError,
+    },
     /// No entry of this name.
     #[error("directory {cid} has no entry {name:?}")]
     NotFound {

@@ -77,10 +77,9 @@ impl FileBuilder {
             self.options.put_raw(chunk, sink)?
         } else {
             let message = Message {
-                kind: Type::File,
                 data: (!chunk.is_empty()).then_some(chunk),
                 file_size: Some(file_size),
-                block_sizes: Vec::new(),
+                ..Message::of(Type::File)
             };
             let node = Node {
                 links: Vec::new(),
@@ -127,10 +126,9 @@ impl FileBuilder {
     fn parent(&self, children: &[Child], sink: &mut impl BlockSink) -> Result<Child, ImportError> {
         let file_size = children.iter().map(|c| c.file_size).sum();
         let message = Message {
-            kind: Type::File,
-            data: None,
             file_size: Some(file_size),
             block_sizes: children.iter().map(|c| c.file_size).collect(),
+            ..Message::of(Type::File)
         };
         let links = children.iter().map(|child| Link {
             cid: child.made.cid,

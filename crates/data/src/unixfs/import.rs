@@ -39,10 +39,8 @@ pub fn symlink(
     sink: &mut impl BlockSink,
 ) -> Result<Imported, ImportError> {
     let message = Message {
-        kind: Type::Symlink,
         data: Some(Bytes::copy_from_slice(target.as_bytes())),
-        file_size: None,
-        block_sizes: Vec::new(),
+        ..Message::of(Type::Symlink)
     };
     let bytes = dag_pb::encode(&Node {
         links: Vec::new(),

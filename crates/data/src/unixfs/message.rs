@@ -33,6 +33,8 @@ pub(super) struct Message {
     pub(super) data: Option<Bytes>,
     pub(super) file_size: Option<u64>,
     pub(super) block_sizes: Vec<u64>,
+    pub(super) hash_type: Option<u64>,
+    pub(super) fanout: Option<u64>,
 }
 
 /// Why the data of a node is not UnixFS.
@@ -62,6 +64,18 @@ pub enum MessageError {
 }
 
 impl Message {
+    /// A message with nothing but a type.
+    pub(super) const fn of(kind: Type) -> Self {
+        Self {
+            kind,
+            data: None,
+            file_size: None,
+            block_sizes: Vec::new(),
+            hash_type: None,
+            fanout: None,
+        }
+    }
+
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(16 + self.data.as_ref().map_or(0, Bytes::len));
         let kind = match self.kind {
@@ -82,6 +96,12 @@ impl Message {
         for &size in &self.block_sizes {
             put_varint(4, size, &mut out);
         }
+        if let Some(hash_type) = self.hash_type {
+            put_varint(5, hash_type, &mut out);
+        }
+        if let Some(fanout) = self.fanout {
+            put_varint(6, fanout, &mut out);
+        }
         out
     }
 
@@ -90,6 +110,8 @@ impl Message {
         let mut data = None;
         let mut file_size = None;
         let mut block_sizes = Vec::new();
+        let mut hash_type = None;
+        let mut fanout = None;
         let mut fields = Fields::new(input);
         while let Some((number, field)) = fields.next()? {
             match (number, field) {
@@ -105,8 +127,10 @@ impl Message {
                         block_sizes.push(varint(packed, &mut at)?);
                     }
                 }
-                (1..=4, _) => return Err(MessageError::Field(number)),
-                // Hash type, fanout, mode and modification time: nothing we need.
+                (5, Field::Varint(value)) => hash_type = Some(value),
+                (6, Field::Varint(value)) => fanout = Some(value),
+                (1..=6, _) => return Err(MessageError::Field(number)),
+                // Mode and modification time: nothing we need.
                 _ => {}
             }
         }
@@ -124,6 +148,8 @@ impl Message {
             data,
             file_size,
             block_sizes,
+            hash_type,
+            fanout,
         })
     }
 }

@@ -5,7 +5,7 @@
 //! what a path names, [`FileReader`] streams the bytes of a file, [`list`] lists a directory. See the
 //! [specification](https://specs.ipfs.tech/unixfs/).
 //!
-//! Directories so large that IPFS divides them (HAMT) are neither made nor read; both say so.
+//! Directories so large that Kubo divides them over several blocks (HAMT) are made and read in the same way.
 
 mod directory;
 mod entry;
@@ -14,7 +14,9 @@ mod export;
 mod file;
 mod import;
 mod message;
+mod murmur3;
 mod options;
+mod shard;
 
 pub use directory::DirectoryBuilder;
 pub use entry::{DirEntry, Entry, list, open};
@@ -22,7 +24,9 @@ pub use error::{ExportError, ImportError};
 pub use export::FileReader;
 pub use file::FileBuilder;
 pub use import::{MAX_NESTING, import_path, import_reader, symlink};
+pub use message::MessageError;
 pub use options::{CidVersion, ImportOptions};
+pub use shard::ShardError;
 
 /// What an import made: a CID and the size of everything below it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
