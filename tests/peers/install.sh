@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the software that the end-to-end tests and the node benchmark run against:
-# node 22 (the newest AT Protocol packages need it) and the npm packages of tests/package-lock.json.
+# node 22 (the newest AT Protocol packages need it), the npm packages of tests/package-lock.json, and Kubo.
 # Idempotent: each step leaves a stamp named after its inputs and is skipped while the stamp is right.
 # Everything lands in .peers/ and tests/node_modules/, which git ignores.
 set -euo pipefail
@@ -52,8 +52,22 @@ install_packages() {
   printf '%s' "$want" >"$tests/node_modules/.stamp"
 }
 
+# A module of its own pins Kubo and all that it is built of; the Go toolchain must be there.
+install_kubo() {
+  local want go
+  want="$(cat "$here/kubo/go.mod" "$here/kubo/go.sum" "$here/kubo/tools.go" | sha256sum | cut -d' ' -f1)"
+  stamped "$peers/kubo/.stamp" "$want" && return
+  go="$(command -v go || echo /usr/local/go/bin/go)"
+  say "Kubo (about three minutes the first time)"
+  mkdir -p "$peers/kubo"
+  rm -f "$peers/kubo/.stamp"
+  (cd "$here/kubo" && "$go" build -mod=readonly -buildvcs=false -trimpath -o "$peers/kubo/ipfs" github.com/ipfs/kubo/cmd/ipfs)
+  printf '%s' "$want" >"$peers/kubo/.stamp"
+}
+
 install_node
 export PATH="$node_home/bin:$PATH"
 npm="$node_home/lib/node_modules/npm"
 install_packages
-say "ready: node $("$node_home/bin/node" --version)"
+install_kubo
+say "ready: node $("$node_home/bin/node" --version), $("$peers/kubo/ipfs" --version)"

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    account, blob, check, completions, config, lexicon, post, record, reindex, repo, status, up,
+    account, blob, car, check, completions, config, lexicon, post, record, reindex, repo, status,
+    up,
 };
 
 /// A node for your own data, in one program.
@@ -93,6 +94,9 @@ pub enum Command {
     /// Blobs: pictures and other files
     #[command(subcommand)]
     Blob(blob::Command),
+    /// CAR archives of files: make, list, take out, verify
+    #[command(subcommand)]
+    Car(car::Command),
     /// Lexicons: the schemas of records and calls
     #[command(subcommand)]
     Lexicon(lexicon::Command),

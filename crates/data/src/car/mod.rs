@@ -10,6 +10,7 @@
 mod async_reader;
 mod decoder;
 mod error;
+mod file;
 mod header;
 mod reader;
 mod writer;
@@ -17,6 +18,7 @@ mod writer;
 pub use async_reader::AsyncCarReader;
 pub use decoder::{CarDecoder, CarLimits};
 pub use error::CarError;
+pub use file::CarFile;
 pub use header::CarHeader;
 pub use reader::CarReader;
 pub use writer::{CarWriter, block_prefix, write_block, write_header};

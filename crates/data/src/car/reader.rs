@@ -46,6 +46,12 @@ impl<R: Read> CarReader<R> {
         &self.header.roots
     }
 
+    /// How far the sections reach that came out, in bytes from the beginning.
+    #[must_use]
+    pub const fn position(&self) -> u64 {
+        self.decoder.bytes()
+    }
+
     fn read(&mut self) -> Result<Option<Block>, CarError> {
         loop {
             if let Some(block) = self.decoder.next()? {

@@ -3,6 +3,7 @@
 pub mod account;
 mod acting;
 pub mod blob;
+pub mod car;
 pub mod check;
 pub mod completions;
 pub mod config;
@@ -43,6 +44,7 @@ pub fn run(cli: Cli, output: Output) -> Outcome {
     match cli.command {
         Command::Config(command) => config::run(&context, command),
         Command::Completions(args) => completions::run(&args),
+        Command::Car(command) => car::run(&context, command),
         other => {
             let config = context.config()?;
             logging::start(&config.log)?;
@@ -67,6 +69,7 @@ async fn run_async(context: &Context, command: Command) -> Outcome {
         Command::Record(command) => record::run(context, command).await,
         Command::Repo(command) => repo::run(context, command).await,
         Command::Blob(command) => blob::run(context, command).await,
+        Command::Car(command) => car::run(context, command),
         Command::Lexicon(command) => lexicon::run(context, command).await,
         Command::Check(args) => check::run(context, args).await,
         Command::Reindex(args) => reindex::run(context, args).await,
