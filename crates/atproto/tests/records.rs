@@ -179,6 +179,39 @@ async fn lists_go_both_ways_in_pages() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_newer_like_replaces_the_older_unless_not_validated() {
+    const LIKE: &str = "app.bsky.feed.like";
+    let node = Node::new();
+    let alice = node.user("alice").await;
+    let post = node.post_text(&alice, "likeable").await;
+    let like = async |validate: Option<bool>| {
+        let mut body = json!({"repo": alice.did, "collection": LIKE, "record": {
+            "subject": {"uri": post["uri"], "cid": post["cid"]}, "createdAt": "2026-01-01T00:00:00Z",
+        }});
+        if let Some(validate) = validate {
+            body["validate"] = validate.into();
+        }
+        text(&node.call(&alice, CREATE, &body).await.ok()["uri"])
+    };
+    let likes = async || {
+        let params = [("repo", alice.did.as_str()), ("collection", LIKE)];
+        let page = node
+            .query("com.atproto.repo.listRecords", &params)
+            .await
+            .ok();
+        let records = page["records"].as_array().unwrap().clone();
+        records.iter().map(|r| text(&r["uri"])).collect::<Vec<_>>()
+    };
+    like(None).await;
+    let second = like(Some(true)).await;
+    assert_eq!(likes().await, std::slice::from_ref(&second));
+    let third = like(Some(false)).await;
+    assert_eq!(likes().await, [third, second]);
+    let fourth = like(None).await;
+    assert_eq!(likes().await, [fourth]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn puts_update_and_swap() {
     let node = Node::new();
     let alice = node.user("alice").await;

@@ -58,7 +58,12 @@ async fn create_record(mut call: Call) -> Result<Reply, XrpcError> {
     };
     let prepared = prepare(&call.ctx, did, draft)?;
     let mut answer = Answer::new(did, &prepared);
-    let write = write(prepared, WriteKind::Create, None);
+    // As the official server has it: who does not want validation gets the record beside the older ones.
+    let kind = match input.validate {
+        Some(false) => WriteKind::Create,
+        _ => WriteKind::CreateReplacing,
+    };
+    let write = write(prepared, kind, None);
     let applied = call
         .ctx
         .repos

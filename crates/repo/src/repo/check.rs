@@ -6,6 +6,7 @@ use crate::syntax::Did;
 
 use super::commit::Commit;
 use super::layout::read_record_value;
+use super::subjects;
 use super::{RepoError, Repositories};
 
 /// Problems that one report lists; more are counted only.
@@ -59,6 +60,7 @@ impl Repositories {
             .snapshot
             .prefix(&self.around().ks.records, view.head.owner.to_be_bytes());
         let mut row = rows.next().transpose()?;
+        let mut subjects = subjects::Check::new(self.around(), &view)?;
         for item in Preorder::new(view.clone(), view.head.data) {
             match item {
                 Err(e) => {
@@ -78,7 +80,12 @@ impl Repositories {
                         Some(bytes) if ues_data::verify(&cid, &bytes).is_err() => {
                             report.problem(format!("the record {path} is not what its CID says"));
                         }
-                        Some(_) => report.records += 1,
+                        Some(bytes) => {
+                            report.records += 1;
+                            if !subjects.record(&path, &bytes)? {
+                                report.problem(format!("the subject of {path} has no row"));
+                            }
+                        }
                     }
                     while let Some((k, _)) = &row
                         && k.get(8..).unwrap_or_default() < &key[..]
@@ -103,6 +110,9 @@ impl Repositories {
         }
         if row.is_some() {
             report.problem("rows without a record after the last one".into());
+        }
+        if let Some(surplus) = subjects.surplus()? {
+            report.problem(format!("{surplus} rows of subjects have no record"));
         }
         Ok(report)
     }

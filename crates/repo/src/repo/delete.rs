@@ -10,6 +10,7 @@ use super::Repositories;
 use super::blobs;
 use super::event::LogEvent;
 use super::layout::{Status, head_key, node_ref, read_record_value, record_ref};
+use super::subjects;
 use super::write::WriteError;
 
 impl Repositories {
@@ -52,6 +53,7 @@ impl Repositories {
                     }
                 }
                 blobs::delete_all(around, owner, batch).map_err(storage)?;
+                subjects::remove_all(around, owner, batch).map_err(storage)?;
                 batch.release_block(state.head.commit.hash(), node_ref(owner));
                 batch.delete(&around.ks.owners, owner.to_be_bytes());
                 state.head.status = Status::Deleted;

@@ -14,6 +14,7 @@ use super::event::{Action, CommitEvent, LogEvent, RepoOp};
 use super::export::commit_car;
 use super::lane::{LaneState, Surroundings};
 use super::layout::{head_key, node_ref, record_key, record_ref, record_value};
+use super::subjects::{Link, is_linking};
 use super::write::{CommitMeta, MAX_COMMIT_BLOCKS_BYTES, Record, RecordPath, WriteError};
 
 /// A record's change in the commit being made.
@@ -22,6 +23,8 @@ pub(super) struct Change {
     pub before: Option<Cid>,
     /// The record after.
     pub after: Option<Record>,
+    /// What the record after refers to.
+    pub link: Option<Link>,
 }
 
 /// Changes of one commit, by path.
@@ -80,6 +83,7 @@ impl LaneState {
         let mut refs = RefChanges::default();
         let mut ops = Vec::with_capacity(changes.len());
         for (path, change) in changes {
+            self.relink(around, did, path, change, batch)?;
             if let Some(before) = &change.before {
                 batch.release_block(before.hash(), record_ref(owner, path.as_str()));
                 if self.has_blobs {
@@ -130,6 +134,39 @@ impl LaneState {
         self.head.rev = rev;
         batch.put(&around.ks.heads, head_key(did), self.head.encode());
         Ok(CommitMeta { cid, rev })
+    }
+
+    /// Moves the row that tells what the record at a path refers to.
+    fn relink(
+        &mut self,
+        around: &Surroundings,
+        did: &Did,
+        path: &RecordPath,
+        change: &Change,
+        batch: &mut Batch,
+    ) -> Result<(), WriteError> {
+        let (collection, rkey) = (path.collection(), path.rkey());
+        if !is_linking(collection) {
+            return Ok(());
+        }
+        let before = match &change.before {
+            Some(cid) => {
+                let block = around.store.block(cid.hash());
+                let block = block.map_err(|e| WriteError::Storage(e.to_string()))?;
+                let block = block.ok_or_else(|| damaged(did, format!("no block {cid}")))?;
+                Link::of(self.head.owner, collection, &block)
+            }
+            None => None,
+        };
+        if before != change.link {
+            if let Some(link) = before {
+                self.recent.delete(around, link.row(rkey), batch);
+            }
+            if let Some(link) = change.link {
+                self.recent.put(around, link.row(rkey), batch);
+            }
+        }
+        Ok(())
     }
 
     /// The blocks of a commit event: the commit, the tree nodes that let a stranger invert the

@@ -22,13 +22,17 @@ use crate::syntax::{Did, TidClock};
 use super::blobs;
 use super::draft_commit::{Change, Changes, damaged};
 use super::layout::{Head, Keyspaces};
+use super::subjects::{Link, Recent, is_linking};
 use super::write::{
-    Applied, MAX_COMMIT_BLOCKS_BYTES, MAX_OPS, MAX_RECORD_BYTES, Outcome, Write, WriteError,
-    WriteKind,
+    Applied, MAX_COMMIT_BLOCKS_BYTES, MAX_OPS, MAX_RECORD_BYTES, Outcome, Record, RecordPath,
+    Write, WriteError, WriteKind,
 };
 
 /// Nodes of one lane's tree that stay in memory between commits.
 const MAX_RESIDENT_NODES: usize = 4096;
+
+/// Rows of subjects that stay in memory while commits are in flight.
+const MAX_RECENT_ROWS: usize = 4096;
 
 /// A queued call of `apply_writes`.
 pub(super) struct Request {
@@ -44,6 +48,8 @@ pub(super) struct LaneState {
     pub key: Arc<SigningKey>,
     /// Whether any record refers to a blob; spares the look-up for all who have none.
     pub has_blobs: bool,
+    /// Rows of subjects that may be in flight.
+    pub recent: Recent,
 }
 
 /// One repository's lane.
@@ -114,9 +120,10 @@ impl Lane {
     }
 
     /// Takes requests until none is left. `load` brings the state where it is not in memory.
-    pub async fn drain<F>(self: Arc<Self>, around: Surroundings, load: F)
+    pub async fn drain<F, L>(self: Arc<Self>, around: Surroundings, load: F)
     where
-        F: Fn(&Did) -> Result<LaneState, WriteError> + Send,
+        F: Fn(Did) -> L + Send,
+        L: Future<Output = Result<LaneState, WriteError>> + Send,
     {
         let mut guard = self.state.lock().await;
         loop {
@@ -130,7 +137,7 @@ impl Lane {
             };
             if guard.is_none() {
                 self.settle().await;
-                match load(&self.did) {
+                match load(self.did.clone()).await {
                     Ok(state) => *guard = Some(state),
                     Err(e) => {
                         let _ = first.answer.send(Err(e));
@@ -155,9 +162,12 @@ impl Lane {
         state: &mut LaneState,
         first: Request,
     ) -> Result<(), WriteError> {
+        if self.in_flight.available_permits() == MAX_IN_FLIGHT {
+            state.recent.clear();
+        }
         let mut draft = Draft::default();
-        self.stage(around, state, &mut draft, first);
-        loop {
+        let mut later = self.stage(around, state, &mut draft, first);
+        while later.is_none() {
             let next = {
                 let mut queue = self.queue.lock();
                 match queue.front() {
@@ -166,9 +176,12 @@ impl Lane {
                 }
             };
             match next {
-                Some(request) => self.stage(around, state, &mut draft, request),
+                Some(request) => later = self.stage(around, state, &mut draft, request),
                 None => break,
             }
+        }
+        if let Some(request) = later {
+            self.queue.lock().push_front(request);
         }
         if draft.changes.is_empty() {
             for Waiter {
@@ -183,9 +196,13 @@ impl Lane {
             }
             return Ok(());
         }
-        if state.has_blobs && draft.changes.values().any(|c| c.before.is_some()) {
-            // The blob references of replaced records are read from the store.
+        let replaces = |(path, change): (&RecordPath, &Change)| {
+            change.before.is_some() && (state.has_blobs || is_linking(path.collection()))
+        };
+        if draft.changes.iter().any(replaces) {
+            // What replaced records refer to is read from the store.
             self.settle().await;
+            state.recent.clear();
         }
         let mut batch = around.store.batch();
         let made = match state.make_commit(around, &self.did, &draft.changes, &mut batch) {
@@ -225,18 +242,27 @@ impl Lane {
                 Err(e) => draft.fail(&WriteError::Storage(e.to_string())),
             }
         });
-        if state.tree.resident_nodes() > MAX_RESIDENT_NODES {
+        if state.tree.resident_nodes() > MAX_RESIDENT_NODES || state.recent.len() > MAX_RECENT_ROWS
+        {
             // Only what the store already shows may be forgotten.
             self.settle().await;
             state.tree.unload_to(MAX_RESIDENT_NODES / 2);
+            state.recent.clear();
         }
         Ok(())
     }
 
-    /// Checks a request against the state and the draft; takes it in whole, or answers it.
-    fn stage(&self, around: &Surroundings, state: &LaneState, draft: &mut Draft, request: Request) {
+    /// Checks a request against the state and the draft; takes it in whole, or answers it, or gives
+    /// it back for the commit after this one.
+    fn stage(
+        &self,
+        around: &Surroundings,
+        state: &LaneState,
+        draft: &mut Draft,
+        request: Request,
+    ) -> Option<Request> {
         match check(&self.did, around, state, draft, &request) {
-            Ok((staged, results)) => {
+            Ok(Some((staged, results))) => {
                 let changed = !staged.is_empty();
                 for (path, change) in staged {
                     draft.bytes += change.after.as_ref().map_or(0, |r| r.bytes.len());
@@ -248,10 +274,12 @@ impl Lane {
                     answer: request.answer,
                 });
             }
+            Ok(None) => return Some(request),
             Err(e) => {
                 let _ = request.answer.send(Err(e));
             }
         }
+        None
     }
 }
 
@@ -274,6 +302,14 @@ impl Draft {
                 .all(|w| !self.changes.contains_key(&w.path))
     }
 
+    /// Whether it changes, or may change, which records of a collection refer to a subject.
+    fn touches(&self, collection: &str, link: &Link) -> bool {
+        self.changes.iter().any(|(path, change)| {
+            change.link.as_ref() == Some(link)
+                || (change.before.is_some() && path.collection() == collection)
+        })
+    }
+
     fn fail(self, error: &WriteError) {
         for waiter in self.waiters {
             let _ = waiter.answer.send(Err(error.clone()));
@@ -281,14 +317,42 @@ impl Draft {
     }
 }
 
-/// What a request would change, and what it is answered.
+/// The records that a write which replaces others replaces.
+///
+/// `None`: the draft decides that; the request must wait for the next commit.
+fn replaced(
+    around: &Surroundings,
+    state: &LaneState,
+    draft: &Draft,
+    staged: &Changes,
+    write: &Write,
+) -> Result<Option<Vec<RecordPath>>, WriteError> {
+    let collection = write.path.collection();
+    let link = write
+        .record
+        .as_ref()
+        .and_then(|record| Link::of(state.head.owner, collection, &record.bytes));
+    let Some(link) = link else {
+        return Ok(Some(Vec::new()));
+    };
+    if draft.touches(collection, &link) {
+        return Ok(None);
+    }
+    let mut paths = state.recent.referring(around, collection, &link)?;
+    paths.retain(|path| !staged.contains_key(path));
+    let staged = staged.iter().filter(|(_, c)| c.link == Some(link));
+    paths.extend(staged.map(|(path, _)| path.clone()));
+    Ok(Some(paths))
+}
+
+/// What a request would change, and what it is answered; `None` if it must wait for the next commit.
 fn check(
     did: &Did,
     around: &Surroundings,
     state: &LaneState,
     draft: &Draft,
     request: &Request,
-) -> Result<(Changes, Vec<Outcome>), WriteError> {
+) -> Result<Option<(Changes, Vec<Outcome>)>, WriteError> {
     if !state.head.status.is_active() {
         return Err(WriteError::Inactive(state.head.status));
     }
@@ -305,14 +369,15 @@ fn check(
     debug_assert!(request.swap_commit.is_none() || draft.waiters.is_empty());
     let mut staged = Changes::new();
     let mut results = Vec::with_capacity(request.writes.len());
+    let now = |staged: &Changes, path: &RecordPath| match staged.get(path) {
+        Some(change) => Ok(change.after.as_ref().map(|r| r.cid)),
+        None => state
+            .tree
+            .get(&around.store, path.as_str().as_bytes())
+            .map_err(|e| damaged(did, e)),
+    };
     for write in &request.writes {
-        let before = match staged.get(&write.path) {
-            Some(change) => change.after.as_ref().map(|r| r.cid),
-            None => state
-                .tree
-                .get(&around.store, write.path.as_str().as_bytes())
-                .map_err(|e| damaged(did, e))?,
-        };
+        let before = now(&staged, &write.path)?;
         if let Some(expected) = write.swap
             && expected != before
         {
@@ -324,8 +389,22 @@ fn check(
                 .clone()
                 .ok_or_else(|| WriteError::NoContent(write.path.clone()))
         };
-        let (outcome, after) = match (write.kind, before) {
-            (WriteKind::Create, Some(_)) => {
+        let mut kind = write.kind;
+        if kind == WriteKind::CreateReplacing {
+            let Some(paths) = replaced(around, state, draft, &staged, write)? else {
+                return Ok(None);
+            };
+            kind = WriteKind::Create;
+            for path in paths {
+                if path == write.path {
+                    kind = WriteKind::Put;
+                } else if let Some(before) = now(&staged, &path)? {
+                    set(&mut staged, path, Some(before), None, None);
+                }
+            }
+        }
+        let (outcome, after) = match (kind, before) {
+            (WriteKind::Create | WriteKind::CreateReplacing, Some(_)) => {
                 return Err(WriteError::RecordExists(write.path.clone()));
             }
             (WriteKind::Update | WriteKind::Delete, None) => {
@@ -333,7 +412,7 @@ fn check(
             }
             (WriteKind::DeleteIfPresent, None) => (Outcome::Unchanged(None), None),
             (WriteKind::Delete | WriteKind::DeleteIfPresent, Some(_)) => (Outcome::Deleted, None),
-            (WriteKind::Create | WriteKind::Put, None) => {
+            (WriteKind::Create | WriteKind::CreateReplacing | WriteKind::Put, None) => {
                 let record = content()?;
                 (Outcome::Created(record.cid), Some(record))
             }
@@ -357,16 +436,42 @@ fn check(
             blobs::require(around, state.head.owner, &record.blobs)?;
         }
         if !matches!(outcome, Outcome::Unchanged(_)) {
-            match staged.get_mut(&write.path) {
-                Some(change) => change.after = after,
-                None => {
-                    staged.insert(write.path.clone(), Change { before, after });
-                }
-            }
+            let link = after.as_ref().and_then(|record| {
+                Link::of(state.head.owner, write.path.collection(), &record.bytes)
+            });
+            set(&mut staged, write.path.clone(), before, after, link);
         }
         results.push(outcome);
     }
     // Created and deleted again, or changed and changed back, in one request: nothing happened.
     staged.retain(|_, c| c.before != c.after.as_ref().map(|r| r.cid));
-    Ok((staged, results))
+    // Replaced records count too.
+    if staged.len() > MAX_OPS {
+        return Err(WriteError::TooManyOps);
+    }
+    if !draft.waiters.is_empty() && draft.changes.len() + staged.len() > MAX_OPS {
+        return Ok(None);
+    }
+    Ok(Some((staged, results)))
+}
+
+/// Sets what is at a path after the request.
+fn set(
+    staged: &mut Changes,
+    path: RecordPath,
+    before: Option<Cid>,
+    after: Option<Record>,
+    link: Option<Link>,
+) {
+    match staged.get_mut(&path) {
+        Some(change) => (change.after, change.link) = (after, link),
+        None => {
+            let change = Change {
+                before,
+                after,
+                link,
+            };
+            staged.insert(path, change);
+        }
+    }
 }

@@ -25,6 +25,8 @@ pub struct Keyspaces {
     pub blob_refs: Keyspace,
     /// Repository number, slot, object: contents to be freed.
     pub blob_trash: Keyspace,
+    /// Repository number, collection, subject, record key: who refers to what.
+    pub subjects: Keyspace,
 }
 
 impl Keyspaces {
@@ -37,6 +39,7 @@ impl Keyspaces {
             blobs: store.keyspace("repo_blobs")?,
             blob_refs: store.keyspace("repo_blob_refs")?,
             blob_trash: store.keyspace("repo_blob_trash")?,
+            subjects: store.keyspace("repo_subjects")?,
         })
     }
 }

@@ -12,6 +12,7 @@ mod lane;
 pub mod layout;
 mod read;
 mod repositories;
+mod subjects;
 pub mod verify;
 pub mod write;
 

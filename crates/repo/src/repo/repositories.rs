@@ -18,6 +18,7 @@ use super::draft_commit::{FirstCommit, first_commit};
 use super::event::{CommitEvent, LogEvent};
 use super::lane::{Lane, LaneState, Request, Surroundings};
 use super::layout::{Head, Keyspaces, Status, head_key};
+use super::subjects::{self, Recent};
 use super::write::{Applied, CommitMeta, Write, WriteError};
 
 /// Lanes kept in memory before idle ones are dropped.
@@ -119,21 +120,28 @@ impl Repositories {
         lane
     }
 
-    /// Reads a lane's state from the store.
-    fn load(&self, did: &Did) -> Result<LaneState, WriteError> {
+    /// Reads a lane's state from the store, of which nothing may be in flight.
+    async fn load(&self, did: &Did) -> Result<LaneState, WriteError> {
         let head = self
             .head(did)
             .map_err(|e| WriteError::Storage(e.to_string()))?
             .filter(|h| h.status != Status::Deleted)
             .ok_or_else(|| WriteError::RepoNotFound(did.clone()))?;
         let key = self.signing_key(did)?;
-        let has_blobs = blobs::any(&self.around().ks, head.owner)
-            .map_err(|e| WriteError::Storage(e.to_string()))?;
+        let storage = |e: StorageError| WriteError::Storage(e.to_string());
+        let has_blobs = blobs::any(&self.around().ks, head.owner).map_err(storage)?;
+        if !subjects::is_marked(self.around(), head.owner).map_err(storage)? {
+            let (around, did, head) = (self.around().clone(), did.clone(), head.clone());
+            tokio::task::spawn_blocking(move || subjects::build(&around, &did, &head))
+                .await
+                .map_err(|e| WriteError::Storage(e.to_string()))??;
+        }
         Ok(LaneState {
             tree: Tree::load(head.data),
             head,
             key,
             has_blobs,
+            recent: Recent::default(),
         })
     }
 
@@ -190,6 +198,7 @@ impl Repositories {
         };
         batch.put(&around.ks.heads, head_key(did), head.encode());
         batch.put(&around.ks.owners, owner.to_be_bytes(), head_key(did));
+        subjects::mark(around, owner, &mut batch);
         let time = around.now();
         batch.append_event(
             LogEvent::Commit(Box::new(CommitEvent {
@@ -242,7 +251,10 @@ impl Repositories {
         }) {
             let this = self.clone();
             let around = self.around().clone();
-            tokio::spawn(lane.drain(around, move |did| this.load(did)));
+            tokio::spawn(lane.drain(around, move |did| {
+                let this = this.clone();
+                async move { this.load(&did).await }
+            }));
         }
         outcome
             .await
@@ -310,15 +322,22 @@ impl Repositories {
         lane.settle().await;
         let mut state = match guard.take() {
             Some(state) => state,
-            None => self.load(did)?,
+            None => self.load(did).await?,
         };
         let mut batch = extra;
+        let root = state.head.data;
         change(&mut state, &mut batch)?;
+        let replaced = state.head.data != root;
+        if replaced {
+            // Another tree: its rows of subjects are made when the state is loaded again.
+            subjects::remove_all(self.around(), state.head.owner, &mut batch)
+                .map_err(|e| WriteError::Storage(e.to_string()))?;
+        }
         self.store()
             .commit(batch)
             .await
             .map_err(|e| WriteError::Storage(e.to_string()))?;
-        *guard = Some(state);
+        *guard = (!replaced).then_some(state);
         Ok(())
     }
 }

@@ -77,6 +77,9 @@ pub struct InvalidPath(String);
 pub enum WriteKind {
     /// Refused if there is a record.
     Create,
+    /// As `Create`, and deletes the older records of the collection that refer to the same subject:
+    /// likes, reposts, follows and blocks. One of them at the same path is updated.
+    CreateReplacing,
     /// Refused if there is none.
     Update,
     /// Creates or updates; the same content again changes nothing.
