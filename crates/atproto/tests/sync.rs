@@ -78,7 +78,44 @@ async fn proofs_and_blocks() {
     let other = "bafyreidfayvfuwqa7qlnopdjiqrxzs6blmoeu4rujcjtnci5beludirz2a";
     let params = [("did", alice.did.as_str()), ("cids", other)];
     let missing = node.query("com.atproto.sync.getBlocks", &params).await;
-    assert_eq!(missing.refused().0, 400);
+    assert_eq!(missing.refused(), (400, "InvalidRequest".into()));
+    assert_eq!(missing.message(), format!("Could not find cids: {other}"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn blocks_are_those_of_the_repository_alone() {
+    let node = Node::new();
+    let (alice, bob) = (node.user("alice").await, node.user("bob").await);
+    let get = async |user: &User, cids: &[&str]| {
+        let mut params = vec![("did", user.did.as_str())];
+        params.extend(cids.iter().map(|cid| ("cids", *cid)));
+        node.query("com.atproto.sync.getBlocks", &params).await
+    };
+    let hers = node.post_text(&alice, "hers").await;
+    let first = text(&hers["commit"]["cid"]);
+    let record = text(&hers["cid"]);
+    assert_eq!(get(&alice, &[&record, &first]).await.status, 200);
+    let refused = get(&bob, &[&record, &first]).await;
+    assert_eq!(refused.refused(), (400, "InvalidRequest".into()));
+    assert_eq!(
+        refused.message(),
+        format!("Could not find cids: {record},{first}")
+    );
+    // The same content is his once he writes it, and no longer hers once she deletes it.
+    let his = node.post_text(&bob, "hers").await;
+    assert_eq!(his["cid"], hers["cid"]);
+    assert_eq!(get(&bob, &[&record]).await.status, 200);
+    let body = json!({"repo": alice.did, "collection": "app.bsky.feed.post", "rkey": rkey(&hers)});
+    node.call(&alice, "com.atproto.repo.deleteRecord", &body)
+        .await
+        .ok();
+    assert_eq!(get(&alice, &[&record]).await.refused().0, 400);
+    assert_eq!(get(&bob, &[&record]).await.status, 200);
+    // A commit that another has followed is released, too.
+    assert_eq!(get(&alice, &[&first]).await.refused().0, 400);
+    // What is asked for is a block of a repository: the same hash as another kind is not.
+    let raw = Cid::new_v1(0x55, *parse_cid(&record).unwrap().hash()).to_string();
+    assert_eq!(get(&bob, &[&raw]).await.refused().0, 400);
 }
 
 #[tokio::test(flavor = "multi_thread")]

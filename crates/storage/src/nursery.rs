@@ -9,7 +9,7 @@
 //! Reads look here first, then in the engine. A generation only grows until it has been moved, so that a reader who
 //! holds it keeps seeing every block that it may need.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -43,9 +43,12 @@ struct Young {
     /// Multihash to block row.
     blocks: HashMap<Bytes, Bytes>,
     /// Reference row to its fate.
-    refs: HashMap<[u8; 32], YoungRef>,
+    refs: BTreeMap<RefKey, YoungRef>,
     bytes: usize,
 }
+
+/// Key of a reference row.
+type RefKey = [u8; 32];
 
 /// What became of a reference in this generation.
 struct YoungRef {
@@ -107,12 +110,19 @@ impl Generation {
 
     /// The value that a reference row was last written with here.
     fn mark_row(&self, key: &[u8]) -> Option<Bytes> {
-        let key: &[u8; 32] = key.try_into().ok()?;
+        let key: &RefKey = key.try_into().ok()?;
         let young = self.0.read();
         let r = young.refs.get(key).filter(|r| r.written)?;
         Some(r.mark.map_or_else(Bytes::new, |mark| {
             Bytes::copy_from_slice(&mark.to_be_bytes())
         }))
+    }
+
+    /// Which reference rows between two keys are there, and which are gone.
+    pub(crate) fn refs_between(&self, from: &RefKey, to: &RefKey) -> Vec<(RefKey, bool)> {
+        let young = self.0.read();
+        let range = young.refs.range::<RefKey, _>(from..=to);
+        range.map(|(key, r)| (*key, r.alive)).collect()
     }
 
     fn is_empty(&self) -> bool {
@@ -138,7 +148,7 @@ impl Nursery {
     }
 
     /// A state of the engine with the young blocks in front of it.
-    pub(crate) fn view(&self, engine: &dyn Engine) -> Arc<dyn Reads> {
+    pub(crate) fn view(&self, engine: &dyn Engine) -> Arc<View> {
         loop {
             let generation = self.generation();
             let reads = engine.snapshot();
@@ -283,8 +293,8 @@ impl NurseryWriter {
 }
 
 /// A generation in front of a state of the engine.
-struct View {
-    generation: Arc<Generation>,
+pub(crate) struct View {
+    pub(crate) generation: Arc<Generation>,
     reads: Arc<dyn Reads>,
 }
 

@@ -1,7 +1,7 @@
 //! One unchanging state of the whole store.
 
 use std::fmt;
-use std::ops::RangeBounds;
+use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use crate::engine::Reads;
 use crate::error::StorageError;
 use crate::format::{MhKey, ks, read_u64, ref_key};
 use crate::keyspace::{self, Keyspace, Scan};
+use crate::nursery::View;
 use crate::store::Shared;
 
 /// A state of all keyspaces and blocks at one moment, whole batches only. Cheap to clone.
@@ -21,7 +22,7 @@ use crate::store::Shared;
 #[derive(Clone)]
 pub struct Snapshot {
     shared: Arc<Shared>,
-    reads: Arc<dyn Reads>,
+    reads: Arc<View>,
 }
 
 impl Snapshot {
@@ -72,6 +73,26 @@ impl Snapshot {
             .reads
             .get(ks::REFS, &ref_key(mh, r))?
             .and_then(|row| read_u64(&row)))
+    }
+
+    /// Whether an owner has a reference to a block, in any slot. Like [`ref_mark`](Self::ref_mark), what it says of a
+    /// recent block may be newer than the snapshot.
+    pub fn is_held_by(&self, mh: &Multihash, owner: u64) -> Result<bool, StorageError> {
+        let from = ref_key(mh, BlockRef { owner, slot: 0 });
+        let slot = u64::MAX;
+        let to = ref_key(mh, BlockRef { owner, slot });
+        let young = self.reads.generation.refs_between(&from, &to);
+        if young.iter().any(|(_, alive)| *alive) {
+            return Ok(true);
+        }
+        let bounds = (Bound::Included(&from[..]), Bound::Included(&to[..]));
+        for row in self.reads.scan(ks::REFS, bounds.0, bounds.1) {
+            let (key, _) = row?;
+            if !young.iter().any(|(gone, _)| *gone == *key) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Whether a block is stored.

@@ -15,7 +15,7 @@ use crate::block;
 use crate::check::{self, CheckProgress, CheckReport};
 use crate::collect::{Collected, collect};
 use crate::committer::{Committer, Moving, Queue};
-use crate::engine::{Engine, FjallEngine, KeyspaceId, Reads, Shape};
+use crate::engine::{Engine, FjallEngine, KeyspaceId, Shape};
 use crate::error::{CommitError, OpenError, StorageError};
 use crate::event_log::EventLog;
 use crate::expiry::sweep;
@@ -23,7 +23,7 @@ use crate::format::{FORMAT_VERSION, META_FORMAT, MhKey, SYSTEM_KEYSPACES, ks};
 use crate::housekeeping::{self, Stop};
 use crate::keyspace::Keyspace;
 use crate::lock::FolderLock;
-use crate::nursery::{Nursery, NurseryWriter};
+use crate::nursery::{Nursery, NurseryWriter, View};
 use crate::objects::{Objects, release_unfinished};
 use crate::options::StoreOptions;
 use crate::projection::{Projection, ProjectionHandle};
@@ -55,7 +55,7 @@ pub(crate) struct Shared {
 
 impl Shared {
     /// The state of everything now, blocks of the nursery included.
-    pub(crate) fn view(&self) -> Arc<dyn Reads> {
+    pub(crate) fn view(&self) -> Arc<View> {
         self.nursery.view(&*self.engine)
     }
 

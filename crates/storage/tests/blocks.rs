@@ -478,3 +478,30 @@ proptest! {
         prop_assert_eq!((report.blocks, report.references), (blocks.len() as u64, refs.len() as u64));
     }
 }
+
+#[test]
+fn a_snapshot_tells_who_holds_a_block() {
+    each(|store| {
+        let slot = |owner, slot| BlockRef { owner, slot };
+        put(store, b"one", slot(1, 0));
+        put(store, b"one", slot(3, u64::MAX));
+        put(store, b"two", slot(2, 77));
+        let holders = |bytes: &[u8]| {
+            let snapshot = store.snapshot();
+            let held = |owner: &u64| snapshot.is_held_by(&mh(bytes), *owner).unwrap();
+            (0..5).filter(held).collect::<Vec<_>>()
+        };
+        assert_eq!(holders(b"one"), [1, 3]);
+        assert_eq!(holders(b"two"), [2]);
+        assert_eq!(holders(b"three"), []);
+        release(store, b"one", slot(3, u64::MAX));
+        assert_eq!(holders(b"one"), [1]);
+        settle(store);
+        assert_eq!((holders(b"one"), holders(b"two")), (vec![1], vec![2]));
+        release(store, b"two", slot(2, 77));
+        put(store, b"two", slot(2, 78));
+        assert_eq!(holders(b"two"), [2]);
+        release(store, b"two", slot(2, 78));
+        assert_eq!(holders(b"two"), []);
+    });
+}

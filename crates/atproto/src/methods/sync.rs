@@ -147,7 +147,7 @@ async fn get_blocks(call: Call) -> Result<Reply, XrpcError> {
     car::write_header(&[], &mut out);
     for text in wanted {
         let cid = parse_cid(text).map_err(|e| XrpcError::invalid(e.to_string()))?;
-        match view.block(&cid).map_err(XrpcError::internal)? {
+        match view.own_block(&cid).map_err(XrpcError::internal)? {
             Some(bytes) => car::write_block(&cid, &bytes, &mut out),
             None => missing.push(text),
         }

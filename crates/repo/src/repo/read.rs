@@ -8,7 +8,7 @@ use ues_storage::Snapshot;
 
 use crate::syntax::{Did, Tid};
 
-use super::layout::{Head, Status, head_key, read_record_value, record_key};
+use super::layout::{Head, Status, cid_from_digest, head_key, read_record_value, record_key};
 use super::write::RecordPath;
 use super::{RepoError, Repositories};
 
@@ -248,6 +248,17 @@ impl RepoView {
     /// The bytes of a block, whoever keeps it in this store.
     pub fn block(&self, cid: &Cid) -> Result<Option<Bytes>, RepoError> {
         Ok(self.snapshot.block(cid.hash())?)
+    }
+
+    /// The bytes of a commit, tree node or record, if this repository keeps it.
+    pub fn own_block(&self, cid: &Cid) -> Result<Option<Bytes>, RepoError> {
+        // Contents of blobs are held by the same owner, under other kinds of hash.
+        if cid_from_digest(cid.hash().digest()).as_ref() != Some(cid)
+            || !self.snapshot.is_held_by(cid.hash(), self.head.owner)?
+        {
+            return Ok(None);
+        }
+        self.block(cid)
     }
 
     /// The account.
