@@ -72,7 +72,7 @@ async fn upload_blob(mut call: Call) -> Result<Reply, XrpcError> {
     };
     call.ctx
         .repos
-        .enter_blob(owner, &meta)
+        .enter_blob(&did, owner, &meta)
         .await
         .map_err(write_error)?;
     Reply::json(&json!({ "blob": {

@@ -51,7 +51,7 @@ impl BlobMeta {
         out
     }
 
-    fn decode(cid: Cid, bytes: &[u8]) -> Option<Self> {
+    pub(super) fn decode(cid: Cid, bytes: &[u8]) -> Option<Self> {
         let (&[version], rest) = bytes.split_first_chunk::<1>()?;
         let (size, rest) = rest.split_first_chunk::<8>()?;
         let (uploaded, rest) = rest.split_first_chunk::<8>()?;
@@ -75,7 +75,7 @@ fn meta_key(owner: u64, cid: &Cid) -> Vec<u8> {
     key
 }
 
-fn cid_of_hash(hash: &[u8]) -> Option<Cid> {
+pub(super) fn cid_of_hash(hash: &[u8]) -> Option<Cid> {
     let hash = ues_data::Multihash::from_bytes(hash).ok()?;
     Some(Cid::new_v1(ues_data::content_id::RAW, hash))
 }
@@ -89,7 +89,7 @@ fn by_path(owner: u64, path: &str) -> Vec<u8> {
     key
 }
 
-fn by_blob(owner: u64, hash: &[u8]) -> Vec<u8> {
+pub(super) fn by_blob(owner: u64, hash: &[u8]) -> Vec<u8> {
     let mut key = Vec::with_capacity(9 + HASH_BYTES + 64);
     key.extend_from_slice(&owner.to_be_bytes());
     key.push(BY_BLOB);
@@ -208,7 +208,7 @@ impl RefChanges {
 }
 
 /// Removes a blob's entry; its content is freed when the trash is emptied.
-fn remove(
+pub(super) fn remove(
     around: &Surroundings,
     owner: u64,
     cid: &Cid,
@@ -261,24 +261,36 @@ impl Repositories {
 
     /// Enters an uploaded blob whose content was stored under [`blob_holder`](Self::blob_holder).
     /// An older upload of the same content gives way.
-    pub async fn enter_blob(&self, owner: u64, meta: &BlobMeta) -> Result<(), WriteError> {
+    pub async fn enter_blob(
+        &self,
+        did: &Did,
+        owner: u64,
+        meta: &BlobMeta,
+    ) -> Result<(), WriteError> {
         let around = self.around();
-        let mut batch = self.store().batch();
         let key = meta_key(owner, &meta.cid);
-        let before = around
-            .ks
-            .blobs
-            .get(&key)
-            .map_err(|e| WriteError::Storage(e.to_string()))?;
-        if let Some(before) = before.and_then(|bytes| BlobMeta::decode(meta.cid, &bytes)) {
-            discard(around, owner, &before, &mut batch);
+        self.store().ready().await;
+        let ticket = {
+            // Between the look and the write nobody may remove the older entry.
+            let lane = self.lane(did);
+            let _no_commit_meanwhile = lane.state.lock().await;
+            let before = around
+                .ks
+                .blobs
+                .get(&key)
+                .map_err(|e| WriteError::Storage(e.to_string()))?;
+            let mut batch = self.store().batch();
+            if let Some(before) = before.and_then(|bytes| BlobMeta::decode(meta.cid, &bytes)) {
+                discard(around, owner, &before, &mut batch);
+            }
+            batch.put(&around.ks.blobs, key, meta.encode());
+            self.store().submit(batch)
+        };
+        match ticket {
+            Ok(ticket) => ticket.await.map(|_| ()),
+            Err(e) => Err(e),
         }
-        batch.put(&around.ks.blobs, key, meta.encode());
-        self.store()
-            .commit(batch)
-            .await
-            .map_err(|e| WriteError::Storage(e.to_string()))?;
-        Ok(())
+        .map_err(|e| WriteError::Storage(e.to_string()))
     }
 
     /// Frees the content of removed blobs; gives how many. Blocks on the disk.
@@ -416,38 +428,5 @@ impl Repositories {
             after = Some(last);
         }
         Ok(out)
-    }
-
-    /// Removes blobs that no record has referred to since before `before_ms`; gives how many.
-    pub async fn sweep_blobs(&self, did: &Did, before_ms: u64) -> Result<usize, WriteError> {
-        let storage = |e: StorageError| WriteError::Storage(e.to_string());
-        let around = self.around();
-        let mut swept = 0;
-        self.exclusive(
-            did,
-            |state, batch| {
-                let owner = state.head.owner;
-                for row in around.ks.blobs.prefix(owner.to_be_bytes()) {
-                    let (key, value) = row.map_err(storage)?;
-                    let Some(cid) = key.get(8..).and_then(cid_of_hash) else {
-                        continue;
-                    };
-                    let old =
-                        BlobMeta::decode(cid, &value).is_none_or(|m| m.uploaded_ms < before_ms);
-                    let mut refs = around
-                        .ks
-                        .blob_refs
-                        .prefix(by_blob(owner, &cid.hash().to_bytes()));
-                    if old && refs.next().transpose().map_err(storage)?.is_none() {
-                        remove(around, owner, &cid, batch).map_err(storage)?;
-                        swept += 1;
-                    }
-                }
-                Ok(())
-            },
-            self.store().batch(),
-        )
-        .await?;
-        Ok(swept)
     }
 }

@@ -152,6 +152,9 @@ impl Lane {
                 tracing::error!(did = %self.did, error = %e, "repository lane failed; reloading");
                 *guard = None;
             }
+            // Who waits for the lane comes next, however many writes are queued.
+            drop(guard);
+            guard = self.state.lock().await;
         }
     }
 

@@ -13,6 +13,7 @@ pub mod layout;
 mod read;
 mod repositories;
 mod subjects;
+mod sweep;
 pub mod verify;
 pub mod write;
 

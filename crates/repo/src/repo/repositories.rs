@@ -106,7 +106,7 @@ impl Repositories {
     }
 
     /// The lane of a DID, made if need be; old idle lanes make room.
-    fn lane(&self, did: &Did) -> Arc<Lane> {
+    pub(super) fn lane(&self, did: &Did) -> Arc<Lane> {
         let mut lanes = self.inner.lanes.lock();
         if let Some(lane) = lanes.get(did) {
             return Arc::clone(lane);
