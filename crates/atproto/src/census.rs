@@ -167,6 +167,44 @@ impl CensusTaker {
         Ok(())
     }
 
+    /// Counts all repositories anew: the log does not tell any more what happened.
+    fn recount_all(&mut self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let mut gone = Vec::new();
+        for row in self.rows.prefix("did:") {
+            let did = Did::parse(std::str::from_utf8(&row?.0)?)?;
+            let head = self.repos.head(&did)?;
+            if head.is_none_or(|h| h.status == Status::Deleted) {
+                gone.push(did);
+            }
+        }
+        for did in gone {
+            self.depart(&did)?;
+        }
+        let mut after = None;
+        loop {
+            let page = self.repos.list(after, 500)?;
+            let Some((_, last)) = page.last() else {
+                return Ok(());
+            };
+            after = Some(last.owner);
+            for (did, head) in &page {
+                self.recount(did, &head.rev)?;
+            }
+        }
+    }
+
+    fn depart(&mut self, did: &Did) -> Result<(), StorageError> {
+        if let Some(before) = self.known(did)? {
+            let known = Known {
+                gone: true,
+                records: 0,
+                ..before.clone()
+            };
+            self.remember(did, Some(&before), known);
+        }
+        Ok(())
+    }
+
     fn take(&mut self, event: &Event) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         match LogEvent::decode(&event.payload)? {
             LogEvent::Commit(commit) => self.commit(&commit)?,
@@ -175,16 +213,7 @@ impl CensusTaker {
                 did,
                 status: Status::Deleted,
                 ..
-            } => {
-                if let Some(before) = self.known(&did)? {
-                    let known = Known {
-                        gone: true,
-                        records: 0,
-                        ..before.clone()
-                    };
-                    self.remember(&did, Some(&before), known);
-                }
-            }
+            } => self.depart(&did)?,
             LogEvent::Account { .. } | LogEvent::Identity { .. } => {}
         }
         self.totals.cursor = event.seq;
@@ -217,6 +246,10 @@ impl Projection for CensusTaker {
     }
 
     fn apply(&mut self, events: &[Event]) -> Result<(), ProjectionError> {
+        let next = self.totals.cursor.saturating_add(1);
+        if events.first().is_some_and(|event| event.seq > next) {
+            self.recount_all().map_err(ProjectionError::state)?;
+        }
         for event in events {
             self.take(event).map_err(ProjectionError::state)?;
         }

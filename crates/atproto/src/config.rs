@@ -35,6 +35,8 @@ pub struct Config {
     pub connections: Connections,
     /// The event stream.
     pub firehose: Firehose,
+    /// How long what is no longer needed is kept.
+    pub upkeep: Upkeep,
     /// Whether repositories may be imported.
     pub accept_imports: bool,
     /// Checks each answer against its lexicon too, and fails the request when it does not conform:
@@ -58,6 +60,7 @@ impl Default for Config {
             sizes: Sizes::default(),
             connections: Connections::default(),
             firehose: Firehose::default(),
+            upkeep: Upkeep::default(),
             accept_imports: true,
             check_outputs: cfg!(debug_assertions),
         }
@@ -230,6 +233,28 @@ impl Default for Firehose {
             stall_timeout_s: 30,
             ping_interval_s: 30,
             backfill_limit_s: 0,
+        }
+    }
+}
+
+/// How long what is no longer needed is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Upkeep {
+    /// Hours that an uploaded blob waits for a record that refers to it; 0: for ever.
+    pub temporary_blob_hours: u64,
+    /// Days that an event is kept in the log; 0: for ever.
+    pub event_days: u64,
+    /// Newest events that are kept in the log; 0: all.
+    pub events: u64,
+}
+
+impl Default for Upkeep {
+    fn default() -> Self {
+        Self {
+            temporary_blob_hours: 24,
+            event_days: 0,
+            events: 0,
         }
     }
 }

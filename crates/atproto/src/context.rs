@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::firehose::Hub;
 use crate::identity::Identities;
 use crate::limits::Limiter;
+use crate::log_readers::LogReaders;
 
 /// The parts of a running node. Cheap to clone.
 #[derive(Clone)]
@@ -47,6 +48,8 @@ pub struct Parts {
     pub limiter: Limiter,
     /// The event stream.
     pub hub: Hub,
+    /// Who still needs the beginning of the event log.
+    pub log_readers: LogReaders,
     /// Counts for the page.
     pub census: Census,
     /// Names for new records.

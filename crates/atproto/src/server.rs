@@ -21,13 +21,13 @@ use crate::context::{Context, Parts};
 use crate::firehose::Hub;
 use crate::identity::{Identities, IdentityError};
 use crate::limits::Limiter;
+use crate::log_readers::LogReaders;
 use crate::methods;
 use crate::node_keys::NodeKeys;
+use crate::upkeep;
 use crate::web;
 use crate::xrpc::{Dispatcher, Methods, NoLexicon, dispatch};
 
-/// How often the space of removed blobs is freed.
-const FREE_BLOBS_EVERY: std::time::Duration = std::time::Duration::from_secs(60);
 /// How long a browser may remember that any origin is welcome.
 const CORS_MAX_AGE: std::time::Duration = std::time::Duration::from_secs(86_400);
 
@@ -90,18 +90,19 @@ impl Server {
             lexicons,
             repos,
             keys,
+            log_readers: LogReaders::default(),
             census,
             config,
             store,
         });
-        let projections = vec![ctx.store.project(taker)?];
+        let taker = ctx.store.project(taker)?;
+        ctx.log_readers.add(taker.subscribe());
         tokio::spawn(ctx.hub.clone().run());
-        tokio::spawn(free_removed_blobs(ctx.clone()));
         Ok(Self {
             ctx,
             methods,
             apps: Vec::new(),
-            projections,
+            projections: vec![taker],
         })
     }
 
@@ -117,8 +118,9 @@ impl Server {
                 })?;
         }
         for projection in app.projections(&self.ctx) {
-            self.projections
-                .push(self.ctx.store.project(Boxed(projection))?);
+            let handle = self.ctx.store.project(Boxed(projection))?;
+            self.ctx.log_readers.add(handle.subscribe());
+            self.projections.push(handle);
         }
         for method in app.methods(&self.ctx) {
             self.methods.add(&self.ctx.lexicons, method)?;
@@ -174,6 +176,7 @@ impl Server {
         listener: TcpListener,
         shutdown: impl Future<Output = ()>,
     ) -> io::Result<()> {
+        upkeep::start(&self.ctx);
         let hub = self.ctx.hub.clone();
         let router = self.router();
         let connections = self.ctx.config.connections.clone();
@@ -188,22 +191,6 @@ impl Server {
         self.ctx.hub.stop();
         for projection in self.projections {
             projection.stop();
-        }
-    }
-}
-
-/// Frees the space of removed blobs, now and then, until the server stops.
-async fn free_removed_blobs(ctx: Context) {
-    loop {
-        tokio::select! {
-            () = ctx.hub.stopped() => return,
-            () = tokio::time::sleep(FREE_BLOBS_EVERY) => {}
-        }
-        let repos = ctx.repos.clone();
-        match tokio::task::spawn_blocking(move || repos.empty_blob_trash()).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(cause)) => tracing::error!(%cause, "removed blobs cannot be freed"),
-            Err(cause) => tracing::error!(%cause, "freeing removed blobs broke off"),
         }
     }
 }

@@ -276,3 +276,44 @@ async fn changes_deletions_status_and_replay_leave_what_is_there() {
     f.repos.delete(&f.dids[1], none()).await.unwrap();
     assert!(f.find(mine(1)).await.is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_without_its_beginning_is_made_up_for() {
+    let mut f = fixture().await;
+    for n in 0..20 {
+        f.put(n % 2, TASK, &format!("k{n:02}"), json!({"state": "open"}))
+            .await;
+    }
+    assert_eq!(f.find(of(TASK)).await.len(), 20);
+    f.handle.stop();
+    // What happens now is trimmed before the index sees it.
+    f.write(0, TASK, "k00", WriteKind::Delete, None).await;
+    f.put(1, TASK, "k01", json!({"state": "done"})).await;
+    f.put(0, TASK, "k20", json!({"state": "done"})).await;
+    f.repos
+        .delete(&f.dids[1], f.repos.store().batch())
+        .await
+        .unwrap();
+    f.put(0, TASK, "k22", json!({"state": "done"})).await;
+    let store = f.repos.store().clone();
+    let last = store.log().last_durable();
+    let trimmed = tokio::task::spawn_blocking(move || store.log().trim(last).unwrap());
+    assert_eq!(trimmed.await.unwrap(), last - 1);
+    let mut expected: Vec<String> = (1..=11).map(|n| format!("k{:02}", 2 * n)).collect();
+    expected.sort();
+    let kept = f._dir.path().join("records.sqlite");
+    // One index that knows the past, and one that was deleted.
+    for path in [kept, f._dir.path().join("anew.sqlite")] {
+        let lexicons = Lexicons::official();
+        let (projection, queries) =
+            RecordProjection::open(&path, f.repos.clone(), lexicons).unwrap();
+        f.handle = f.repos.store().project(projection).unwrap();
+        f.queries = queries;
+        let mut found = f.find(of(TASK)).await;
+        found.sort();
+        assert_eq!(found, expected, "{}", path.display());
+        f.handle.reset();
+        assert_eq!(f.find(of(TASK)).await.len(), expected.len());
+        f.handle.stop();
+    }
+}

@@ -571,6 +571,39 @@ fn an_index_that_was_deleted_is_built_again() {
 }
 
 #[test]
+fn a_node_that_keeps_few_events_trims_its_log() {
+    let place = Place::new();
+    let node = place.up();
+    account(&place, "alice.test");
+    for n in 0..10 {
+        place.ok(&["post", &format!("fox number {n}")]);
+    }
+    assert_eq!(node.stop().code(), Some(0));
+    let node = place.up_with(&["--set", "firehose.keep_events=4"]);
+    // It trims once the indexes have read what goes.
+    let begun = std::time::Instant::now();
+    let status = loop {
+        let status = place.json(&["status"]);
+        if status["firstEvent"] == 11 {
+            break status;
+        }
+        assert!(begun.elapsed().as_secs() < 60, "{status}");
+    };
+    assert_eq!(status["events"], 14, "{status}");
+    let log = place.lines(&["repo", "log", "alice.test", "--after", "0"]);
+    let numbers: Vec<_> = log.iter().map(|event| &event["seq"]).collect();
+    assert_eq!(numbers, [11, 12, 13, 14]);
+    assert_eq!(place.lines(&["repo", "log"]).len(), 4);
+    place.ok(&["check"]);
+    place.ok(&["reindex"]);
+    assert_eq!(node.stop().code(), Some(0));
+    std::fs::remove_dir_all(place.data().join("indexes")).unwrap();
+    let found = place.json(&["record", "query", POST, "--text", "fox", "--limit", "20"]);
+    assert_eq!(found["records"].as_array().unwrap().len(), 10);
+    place.ok(&["check"]);
+}
+
+#[test]
 fn a_wrong_key_is_said() {
     let place = Place::new();
     assert_eq!(place.up().stop().code(), Some(0));

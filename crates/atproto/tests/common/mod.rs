@@ -97,7 +97,11 @@ impl Node {
 
     /// A node over a store that is kept elsewhere.
     pub fn over(config: Config, store: Store, keys: NodeKeys) -> Self {
-        let server = Server::new(config, store, keys).unwrap();
+        Self::of(Server::new(config, store, keys).unwrap())
+    }
+
+    /// A server on a folder that outlives it.
+    pub fn of(server: Server) -> Self {
         let (router, ctx) = (server.router(), server.context().clone());
         Self {
             server: Some(server),

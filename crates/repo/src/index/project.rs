@@ -82,8 +82,10 @@ impl Projection for RecordProjection {
         let Some(last) = events.last() else {
             return Ok(());
         };
-        let from_start = self.cursor()? == 0;
-        let trimmed = self.repos.store().log().first_seq() > 1;
+        let cursor = self.cursor()?;
+        let trimmed = events
+            .first()
+            .is_some_and(|e| e.seq > cursor.saturating_add(1));
         let mut decoded = Vec::with_capacity(events.len());
         for event in events {
             let found = LogEvent::decode(&event.payload);
@@ -99,7 +101,7 @@ impl Projection for RecordProjection {
                 lexicons: &self.lexicons,
             };
             let result = (|| {
-                if from_start && trimmed {
+                if trimmed {
                     // What the log no longer tells stands in the repositories themselves.
                     writer.seed(&self.repos)?;
                 }
@@ -206,6 +208,12 @@ impl Writer<'_> {
     }
 
     fn seed(&mut self, repos: &Repositories) -> Result<(), Failure> {
+        let known: Vec<i64> = self
+            .tx
+            .prepare_cached("SELECT id FROM account")?
+            .query_map([], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        known.into_iter().try_for_each(|id| self.clear(id))?;
         let mut after = None;
         loop {
             let page = repos.list(after, 500).map_err(other)?;

@@ -122,6 +122,24 @@ pub const SETTINGS: &[Setting] = &[
         help: "Age from which events are not sent to followers that come with an old cursor; 0: all events are sent.",
     },
     Setting {
+        key: "firehose.keep_days",
+        kind: Kind::Count,
+        default: "0",
+        help: "Days that events are kept in the log; older ones are removed. 0: for ever.",
+    },
+    Setting {
+        key: "firehose.keep_events",
+        kind: Kind::Count,
+        default: "0",
+        help: "How many of the newest events are kept in the log; 0: all.",
+    },
+    Setting {
+        key: "blobs.temporary_hours",
+        kind: Kind::Count,
+        default: "24",
+        help: "Hours that an uploaded blob waits for a record that refers to it before it is removed; 0: for ever.",
+    },
+    Setting {
         key: "limits.blob_bytes",
         kind: Kind::Bytes,
         default: "5MB",

@@ -33,6 +33,8 @@ pub struct Config {
     pub keys: Keys,
     /// The event stream.
     pub firehose: Firehose,
+    /// Uploaded blobs.
+    pub blobs: Blobs,
     /// Sizes.
     pub limits: Limits,
     /// Rates.
@@ -113,6 +115,18 @@ pub struct Limits {
 pub struct Firehose {
     /// Age in seconds from which old events are not sent; 0: all are sent.
     pub backfill_limit_seconds: u64,
+    /// Days that an event is kept in the log; 0: for ever.
+    pub keep_days: u64,
+    /// Newest events that are kept in the log; 0: all.
+    pub keep_events: u64,
+}
+
+/// The `blobs` section.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Blobs {
+    /// Hours that an uploaded blob waits for a record; 0: for ever.
+    pub temporary_hours: u64,
 }
 
 /// The `rate_limits` section.

@@ -53,6 +53,7 @@ impl Index {
             emptied: false,
         };
         let handle = ctx.store.project(counted).map_err(|e| cannot(&e))?;
+        ctx.log_readers.add(handle.subscribe());
         Ok(Self {
             queries,
             handle,

@@ -38,6 +38,9 @@ pub fn server(config: &Config) -> ues_atproto::Config {
     server.connections.shutdown_grace_s = config.limits.stop_seconds.into();
     server.firehose.ring_bytes = usize::try_from(config.limits.stream_bytes).unwrap_or(usize::MAX);
     server.firehose.backfill_limit_s = config.firehose.backfill_limit_seconds;
+    server.upkeep.event_days = config.firehose.keep_days;
+    server.upkeep.events = config.firehose.keep_events;
+    server.upkeep.temporary_blob_hours = config.blobs.temporary_hours;
     server.firehose.max_subscribers = config.limits.subscribers as usize;
     server
 }
