@@ -28,7 +28,7 @@ use clap::Parser;
 pub fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     if matches!(cli.command, cli::Command::Up(_)) {
-        memory::limit_arenas();
+        memory::set_up();
     }
     let output = output::Output {
         json: cli.global.json,

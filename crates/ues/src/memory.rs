@@ -1,28 +1,26 @@
 //! Keeping the process small.
 
-/// How glibc's allocator is told how many arenas it may have.
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
+/// Where jemalloc reads how it is to work; an operator who sets it decides alone.
+#[cfg(all(unix, not(target_env = "msvc")))]
+const ALLOCATOR: &str = "_RJEM_MALLOC_CONF";
+
+/// How glibc's allocator, which still serves SQLite and what else is not written in Rust, is told how many arenas it
+/// may have.
+#[cfg(all(unix, not(target_env = "msvc")))]
 const ARENAS: &str = "MALLOC_ARENA_MAX";
 
-/// From which size a piece of memory is the system's own business, given back as soon as it is freed.
+/// Starts the program again, once, with an allocator that suits a node.
 ///
-/// glibc raises this bound by itself when large pieces are freed; then the 19 MiB of a password hash come from an
-/// arena, small pieces settle in the hole, and the next hash makes the process larger again.
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
-const LARGE: (&str, &str) = ("MALLOC_MMAP_THRESHOLD_", "262144");
-
-/// Starts the program again, once, with as many arenas of memory as the machine has cores.
-///
-/// glibc gives up to eight arenas per core, each thread that finds the others busy its own, and keeps what was
-/// freed in each. For a node that means half as much memory again after a day's work. The number can be set only
-/// from outside, before the program starts. The process keeps its number; where this does not work (another
-/// system, a program file that is gone) everything goes on as it is.
-pub fn limit_arenas() {
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+/// jemalloc has four arenas per core, and keeps what was freed for ten seconds and until a thread comes by. Here it
+/// gets one arena per core, and a thread of its own that gives freed memory back within a moment. Both can
+/// be set only from outside, before the program starts. The process keeps its number; where this does not work
+/// (another system, a program file that is gone) everything goes on as it is.
+pub fn set_up() {
+    #[cfg(all(unix, not(target_env = "msvc")))]
     {
         use std::os::unix::process::CommandExt;
 
-        if std::env::var_os(ARENAS).is_some() {
+        if std::env::var_os(ALLOCATOR).is_some() {
             return;
         }
         let cores = std::thread::available_parallelism().map_or(2, |n| n.get().max(2));
@@ -35,9 +33,18 @@ pub fn limit_arenas() {
             // Returns only when it fails, and then nothing is lost.
             let _ = command
                 .args(arguments)
+                .env(ALLOCATOR, options(cores))
                 .env(ARENAS, cores.to_string())
-                .env(LARGE.0, LARGE.1)
                 .exec();
         }
     }
+}
+
+/// How long freed memory is kept for the next who wants some.
+#[cfg(all(unix, not(target_env = "msvc")))]
+const KEEP_MS: u32 = 250;
+
+#[cfg(all(unix, not(target_env = "msvc")))]
+fn options(cores: usize) -> String {
+    format!("background_thread:true,narenas:{cores},dirty_decay_ms:{KEEP_MS},muzzy_decay_ms:0")
 }
