@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use ues_repo::repo::Repositories;
-use ues_repo::repo::event::{Action, CommitEvent, LogEvent};
+use ues_repo::repo::event::{CommitCounts, LogEvent, commit_counts};
 use ues_repo::repo::layout::Status;
 use ues_repo::syntax::{Did, Tid};
 use ues_storage::{Event, Keyspace, Projection, ProjectionError, StorageError, Store};
@@ -114,19 +114,13 @@ impl CensusTaker {
         self.waiting.insert(did.clone(), known);
     }
 
-    fn commit(&mut self, commit: &CommitEvent) -> Result<(), StorageError> {
+    fn commit(&mut self, commit: &CommitCounts) -> Result<(), StorageError> {
         let before = self.known(&commit.repo)?;
         let mut known = before.clone().unwrap_or_default();
         if known.rev.as_ref().is_some_and(|rev| commit.rev <= *rev) {
             return Ok(());
         }
-        for op in &commit.ops {
-            match op.action {
-                Action::Create => known.records += 1,
-                Action::Delete => known.records = known.records.saturating_sub(1),
-                Action::Update => {}
-            }
-        }
+        known.records = (known.records + commit.created).saturating_sub(commit.deleted);
         known.gone = false;
         known.rev = Some(commit.rev);
         self.remember(&commit.repo, before.as_ref(), known);
@@ -206,8 +200,13 @@ impl CensusTaker {
     }
 
     fn take(&mut self, event: &Event) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        if let Some(commit) = commit_counts(&event.payload)? {
+            self.commit(&commit)?;
+            self.totals.cursor = event.seq;
+            return Ok(());
+        }
         match LogEvent::decode(&event.payload)? {
-            LogEvent::Commit(commit) => self.commit(&commit)?,
+            LogEvent::Commit(_) => {}
             LogEvent::Sync { did, rev, .. } => self.recount(&did, &rev)?,
             LogEvent::Account {
                 did,

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ues_data::car::CarLimits;
+use ues_data::car::{CarLimits, CarReader};
+use ues_data::mst::{Preorder, PreorderItem};
 use ues_data::{Cid, Ipld};
 use ues_repo::crypto::{KeyKind, SigningKey};
-use ues_repo::repo::event::{Action, LogEvent, frame};
+use ues_repo::repo::event::{Action, Frame, LogEvent, RepoOp, commit_counts, frame};
 use ues_repo::repo::layout::Status;
 use ues_repo::repo::verify::Archive;
 use ues_repo::repo::write::{Outcome, Record, RecordPath, Write, WriteError, WriteKind};
@@ -346,6 +347,36 @@ async fn an_export_imports_elsewhere_with_the_same_tree() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_export_of_many_pieces_keeps_its_order_and_its_bounds() {
+    let f = fixture().await;
+    let long = |n: usize| format!("{n} ").repeat(40_000);
+    for n in 0..20 {
+        let texts = (0..100).map(|i| format!("post {n} {i}")).chain([long(n)]);
+        let writes = texts.enumerate();
+        let writes = writes.map(|(i, text)| {
+            let rkey = format!("{:03}-{n}", i * 37 % 101);
+            write(WriteKind::Create, &rkey, Some(&text))
+        });
+        let all = f.repos.apply_writes(&f.did, writes.collect(), None);
+        all.await.unwrap();
+    }
+    let pieces: Result<Vec<Bytes>, _> = f.repos.export(&f.did, None).unwrap().collect();
+    let pieces = pieces.unwrap();
+    assert!(pieces.len() > 5);
+    assert!(pieces.iter().all(|piece| piece.len() < 1 << 20));
+    let car = pieces.concat();
+    let archive = Archive::read(&car[..], CarLimits::default()).unwrap();
+    let data = archive.commit().unwrap().data;
+    let walk = Preorder::new(&archive.blocks, data).map(|item| match item.unwrap() {
+        PreorderItem::Node { cid, .. } | PreorderItem::Value { cid, .. } => cid,
+    });
+    let expected: Vec<Cid> = std::iter::once(archive.root).chain(walk).collect();
+    let blocks = CarReader::new(&car[..], CarLimits::default()).unwrap();
+    let found: Vec<Cid> = blocks.map(|block| block.unwrap().0).collect();
+    assert_eq!(found, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_export_since_has_only_newer_records() {
     let f = fixture().await;
     put(&f, "old", "old").await;
@@ -406,6 +437,12 @@ fn events_come_back_as_they_were() {
     let did = Did::parse("did:plc:ewvi7nxzyoun6zhxrhs64oiz").unwrap();
     let cid = record("x").cid;
     let time = "2024-01-01T00:00:00.000Z".to_owned();
+    let op = |action, cid, prev| RepoOp {
+        action,
+        path: "a.b.c/d".into(),
+        cid,
+        prev,
+    };
     let events = [
         LogEvent::Commit(Box::new(ues_repo::repo::event::CommitEvent {
             repo: did.clone(),
@@ -413,12 +450,12 @@ fn events_come_back_as_they_were() {
             rev: Tid::from_number(5),
             since: None,
             prev_data: Some(cid),
-            ops: vec![ues_repo::repo::event::RepoOp {
-                action: Action::Delete,
-                path: "a.b.c/d".into(),
-                cid: None,
-                prev: Some(cid),
-            }],
+            ops: vec![
+                op(Action::Delete, None, Some(cid)),
+                op(Action::Create, Some(cid), None),
+                op(Action::Update, Some(cid), Some(cid)),
+                op(Action::Create, Some(cid), None),
+            ],
             blocks: Bytes::from_static(b"car"),
             time: time.clone(),
         })),
@@ -442,8 +479,26 @@ fn events_come_back_as_they_were() {
     for event in events {
         let payload = event.encode();
         assert_eq!(LogEvent::decode(&payload).unwrap(), event);
-        for seq in [0, 23, 24, 255, 65_536, u64::from(u32::MAX) + 1] {
+        match (&event, commit_counts(&payload).unwrap()) {
+            (LogEvent::Commit(commit), Some(counts)) => {
+                assert_eq!((&counts.repo, counts.rev), (&commit.repo, commit.rev));
+                assert_eq!((counts.created, counts.deleted), (2, 1));
+            }
+            (_, counts) => assert_eq!(counts, None),
+        }
+        for seq in [
+            0,
+            23,
+            24,
+            255,
+            256,
+            65_535,
+            65_536,
+            u64::from(u32::MAX),
+            u64::from(u32::MAX) + 1,
+        ] {
             let frame = frame(seq, &payload).unwrap();
+            assert_eq!(Frame::new(seq, &payload).unwrap().len(), frame.len());
             let mut header = ues_data::dag_cbor::Reader::new(&frame);
             header.skip().unwrap();
             let Ipld::Map(body) = ues_data::dag_cbor::decode(header.remaining()).unwrap() else {

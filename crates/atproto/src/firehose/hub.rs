@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use ues_repo::repo::event::LogEvent;
 use ues_repo::syntax::Datetime;
@@ -16,6 +17,8 @@ use super::ring::Ring;
 /// Events and bytes that one step reads from the log.
 const STEP_EVENTS: usize = 4096;
 const STEP_BYTES: usize = 4 << 20;
+/// Subscribers that may read the log in large pieces at one time; the others read small ones.
+const WIDE_READERS: usize = 16;
 
 /// The live end of the stream.
 #[derive(Clone)]
@@ -28,6 +31,8 @@ pub(super) struct Inner {
     pub config: Config,
     pub ring: Ring,
     pub stopping: CancellationToken,
+    /// Places of those who read the log in large pieces.
+    pub wide: Arc<Semaphore>,
     subscribers: AtomicUsize,
 }
 
@@ -41,6 +46,7 @@ impl Hub {
                 config,
                 ring,
                 stopping: CancellationToken::new(),
+                wide: Arc::new(Semaphore::new(WIDE_READERS)),
                 subscribers: AtomicUsize::new(0),
             }),
         }

@@ -3,7 +3,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use ues_data::dag_cbor::Writer;
-use ues_repo::repo::event::{EventError, frame};
+use ues_repo::repo::event::{EventError, Frame};
 use ues_storage::Event;
 
 const FINAL_BINARY: u8 = 0x82;
@@ -17,16 +17,16 @@ const MAX_CONTROL: usize = 125;
 
 /// The message of a log entry.
 pub fn event(event: &Event) -> Result<Bytes, EventError> {
-    let body = frame(event.seq, &event.payload)?;
-    let mut out = BytesMut::with_capacity(body.len() + MAX_HEADER);
-    put(&mut out, FINAL_BINARY, &body);
+    let mut out = BytesMut::new();
+    append_event(&mut out, event)?;
     Ok(out.freeze())
 }
 
 /// Appends the message of a log entry to others.
 pub fn append_event(out: &mut BytesMut, event: &Event) -> Result<(), EventError> {
-    let body = frame(event.seq, &event.payload)?;
-    put(out, FINAL_BINARY, &body);
+    let frame = Frame::new(event.seq, &event.payload)?;
+    put_header(out, FINAL_BINARY, frame.len());
+    frame.write(out);
     Ok(())
 }
 
@@ -94,9 +94,15 @@ fn control(first: u8, payload: &[u8]) -> Bytes {
 }
 
 fn put(out: &mut BytesMut, first: u8, payload: &[u8]) {
-    out.reserve(payload.len() + MAX_HEADER);
+    put_header(out, first, payload.len());
+    out.put_slice(payload);
+}
+
+/// Makes room for a message and begins it.
+fn put_header(out: &mut BytesMut, first: u8, len: usize) {
+    out.reserve(len + MAX_HEADER);
     out.put_u8(first);
-    match payload.len() {
+    match len {
         len @ 0..=125 => out.put_u8(len as u8),
         len @ 126..=0xffff => {
             out.put_u8(126);
@@ -107,7 +113,6 @@ fn put(out: &mut BytesMut, first: u8, payload: &[u8]) {
             out.put_u64(len as u64);
         }
     }
-    out.put_slice(payload);
 }
 
 #[cfg(test)]

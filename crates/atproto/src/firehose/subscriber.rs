@@ -1,11 +1,13 @@
 //! One subscriber: from its cursor through the log to the live end.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures::FutureExt;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval_at};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -15,8 +17,12 @@ use super::message;
 use super::ring::Next;
 use super::socket::{Incoming, Incomings, Outgoing, write_all};
 
-/// Bytes of one read of the log during backfill. Two are in memory at one time.
+/// Bytes of one read of the log during backfill, by one of the few who have a place for that. Two are in memory at
+/// one time.
 const BACKFILL_BYTES: usize = 512 << 10;
+/// Bytes of one read by all others, so that a thousand who come back at once do not fill the memory. One is in memory
+/// at one time.
+const NARROW_BYTES: usize = 32 << 10;
 const BACKFILL_EVENTS: usize = 8192;
 /// Bytes of live messages that one write takes along.
 const LIVE_BYTES: usize = 256 << 10;
@@ -81,6 +87,7 @@ where
         to: &mut to,
         position,
         live: false,
+        wide: None,
     };
     let end = subscriber.run(&mut incoming, greeting).await;
     match end {
@@ -124,6 +131,8 @@ struct Subscriber<'a, W> {
     position: u64,
     /// Whether it has reached the live end once: from then on it must keep up.
     live: bool,
+    /// The place for reading the log in large pieces, while it is behind and there is one.
+    wide: Option<OwnedSemaphorePermit>,
 }
 
 impl<W: AsyncWrite + Unpin> Subscriber<'_, W> {
@@ -153,6 +162,7 @@ impl<W: AsyncWrite + Unpin> Subscriber<'_, W> {
             let step = match shared.ring.read(self.position, LIVE_BYTES) {
                 Next::Messages(messages, last) => {
                     ahead = None;
+                    self.wide = None;
                     let sent = self.send(messages).await;
                     self.position = last;
                     sent
@@ -219,6 +229,9 @@ impl<W: AsyncWrite + Unpin> Subscriber<'_, W> {
 
     /// Sends one piece of the log, and has the next one read meanwhile.
     async fn backfill(&mut self, ahead: &mut Option<JoinHandle<Chunk>>) -> Result<(), End> {
+        if self.wide.is_none() {
+            self.wide = Arc::clone(&self.hub.shared().wide).try_acquire_owned().ok();
+        }
         let chunk = match ahead.take() {
             Some(reading) => reading.await,
             None => self.read_log(self.position).await,
@@ -233,7 +246,7 @@ impl<W: AsyncWrite + Unpin> Subscriber<'_, W> {
             tokio::task::yield_now().await;
             return Ok(());
         }
-        *ahead = Some(self.read_log(last));
+        *ahead = self.wide.is_some().then(|| self.read_log(last));
         self.send([messages].into()).await?;
         self.position = last;
         Ok(())
@@ -241,13 +254,17 @@ impl<W: AsyncWrite + Unpin> Subscriber<'_, W> {
 
     fn read_log(&self, after: u64) -> JoinHandle<Chunk> {
         let store = self.hub.shared().store.clone();
+        let bytes = match self.wide {
+            Some(_) => BACKFILL_BYTES,
+            None => NARROW_BYTES,
+        };
         tokio::task::spawn_blocking(move || {
             let mut chunk = Chunk {
                 messages: Bytes::new(),
                 last: after,
                 fault: None,
             };
-            let events = match store.log().read(after, BACKFILL_EVENTS, BACKFILL_BYTES) {
+            let events = match store.log().read(after, BACKFILL_EVENTS, bytes) {
                 Ok(events) => events,
                 Err(e) => {
                     chunk.fault = Some(e.to_string());

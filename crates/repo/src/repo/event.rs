@@ -4,13 +4,17 @@
 //! number, which the log gives only when the entry becomes durable. It is cut at the place of the
 //! number, so that a frame is made by copying: no decoding, no sorting, however old the cursor.
 
+mod decode;
+
 use bytes::{BufMut, Bytes, BytesMut};
-use ues_data::dag_cbor::{Reader, Writer};
-use ues_data::{Cid, Ipld};
+use ues_data::Cid;
+use ues_data::dag_cbor::Writer;
 
 use crate::syntax::{Did, Handle, Tid};
 
 use super::layout::Status;
+
+pub use decode::{CommitCounts, commit_counts};
 
 /// Version byte of a log entry.
 const ENTRY_VERSION: u8 = 1;
@@ -294,66 +298,6 @@ impl LogEvent {
         out.put_slice(&body);
         out.freeze()
     }
-
-    /// Reads a log entry back.
-    pub fn decode(payload: &Bytes) -> Result<Self, EventError> {
-        let (kind, _, _) = split(payload)?;
-        let frame = frame(0, payload)?;
-        let damaged = |e: ues_data::dag_cbor::DecodeError| EventError(e.to_string());
-        let mut header = Reader::new(&frame);
-        header.skip().map_err(damaged)?;
-        let Ipld::Map(mut map) = ues_data::dag_cbor::decode(header.remaining()).map_err(damaged)?
-        else {
-            return Err(EventError("body is not a map".into()));
-        };
-        let fields = &mut map;
-        Ok(match kind {
-            EventKind::Commit => {
-                let ops = match fields.remove("ops") {
-                    Some(Ipld::List(list)) => {
-                        list.into_iter().map(read_op).collect::<Result<_, _>>()?
-                    }
-                    _ => return Err(EventError("no ops".into())),
-                };
-                Self::Commit(Box::new(CommitEvent {
-                    repo: did(fields, "repo")?,
-                    commit: link(fields, "commit")?
-                        .ok_or_else(|| EventError("no commit".into()))?,
-                    rev: tid(fields, "rev")?.ok_or_else(|| EventError("no rev".into()))?,
-                    since: tid(fields, "since")?,
-                    prev_data: link(fields, "prevData")?,
-                    ops,
-                    blocks: byte_string(fields, "blocks")?,
-                    time: text(fields, "time")?,
-                }))
-            }
-            EventKind::Sync => Self::Sync {
-                did: did(fields, "did")?,
-                rev: tid(fields, "rev")?.ok_or_else(|| EventError("no rev".into()))?,
-                blocks: byte_string(fields, "blocks")?,
-                time: text(fields, "time")?,
-            },
-            EventKind::Identity => Self::Identity {
-                did: did(fields, "did")?,
-                handle: match fields.remove("handle") {
-                    Some(Ipld::String(h)) => {
-                        Some(Handle::parse(&h).map_err(|e| EventError(e.to_string()))?)
-                    }
-                    _ => None,
-                },
-                time: text(fields, "time")?,
-            },
-            EventKind::Account => Self::Account {
-                did: did(fields, "did")?,
-                status: match fields.remove("status") {
-                    Some(Ipld::String(s)) => Status::from_name(&s)
-                        .ok_or_else(|| EventError(format!("unknown status {s:?}")))?,
-                    _ => Status::Active,
-                },
-                time: text(fields, "time")?,
-            },
-        })
-    }
 }
 
 /// The kind of an entry, without decoding it.
@@ -363,21 +307,65 @@ pub fn kind_of(payload: &[u8]) -> Result<EventKind, EventError> {
 
 /// The firehose frame of an entry under its sequence number.
 pub fn frame(seq: u64, payload: &[u8]) -> Result<Bytes, EventError> {
-    let (_, cut, body) = split(payload)?;
-    let (head, tail) = body
-        .split_at_checked(cut)
-        .ok_or_else(|| EventError("cut past the end".into()))?;
-    let mut number = Writer::with_capacity(9);
-    number.uint(seq);
-    let number = number.into_bytes();
-    let mut out = BytesMut::with_capacity(body.len() + number.len());
-    out.put_slice(head);
-    out.put_slice(&number);
-    out.put_slice(tail);
+    let frame = Frame::new(seq, payload)?;
+    let mut out = BytesMut::with_capacity(frame.len());
+    frame.write(&mut out);
     Ok(out.freeze())
 }
 
-fn split(payload: &[u8]) -> Result<(EventKind, usize, &[u8]), EventError> {
+/// A firehose frame that is not put together yet, for outputs that need its length first.
+#[derive(Clone, Copy, Debug)]
+pub struct Frame<'a> {
+    head: &'a [u8],
+    seq: u64,
+    tail: &'a [u8],
+}
+
+impl<'a> Frame<'a> {
+    /// The frame of a log entry under its sequence number.
+    pub fn new(seq: u64, payload: &'a [u8]) -> Result<Self, EventError> {
+        let (_, head, tail) = split(payload)?;
+        Ok(Self { head, seq, tail })
+    }
+
+    /// How long it is.
+    #[expect(clippy::len_without_is_empty, reason = "no frame is empty")]
+    pub fn len(&self) -> usize {
+        let number = match self.seq {
+            0..=0x17 => 1,
+            0x18..=0xff => 2,
+            0x100..=0xffff => 3,
+            0x1_0000..=0xffff_ffff => 5,
+            _ => 9,
+        };
+        self.head.len() + number + self.tail.len()
+    }
+
+    /// Appends it.
+    pub fn write(&self, out: &mut BytesMut) {
+        out.put_slice(self.head);
+        match self.seq {
+            small @ 0..=0x17 => out.put_u8(small as u8),
+            n @ 0x18..=0xff => out.put_slice(&[0x18, n as u8]),
+            n @ 0x100..=0xffff => {
+                out.put_u8(0x19);
+                out.put_u16(n as u16);
+            }
+            n @ 0x1_0000..=0xffff_ffff => {
+                out.put_u8(0x1a);
+                out.put_u32(n as u32);
+            }
+            n => {
+                out.put_u8(0x1b);
+                out.put_u64(n);
+            }
+        }
+        out.put_slice(self.tail);
+    }
+}
+
+/// The kind of an entry, and its frame before and after the sequence number.
+fn split(payload: &[u8]) -> Result<(EventKind, &[u8], &[u8]), EventError> {
     let (prefix, body) = payload
         .split_at_checked(PREFIX_BYTES)
         .ok_or_else(|| EventError(format!("{} bytes, expected at least 6", payload.len())))?;
@@ -392,7 +380,10 @@ fn split(payload: &[u8]) -> Result<(EventKind, usize, &[u8]), EventError> {
     let kind =
         EventKind::from_code(*kind).ok_or_else(|| EventError(format!("unknown kind {kind}")))?;
     let cut: [u8; 4] = cut.try_into().map_err(|_| EventError("no cut".into()))?;
-    Ok((kind, u32::from_be_bytes(cut) as usize, body))
+    let (head, tail) = body
+        .split_at_checked(u32::from_be_bytes(cut) as usize)
+        .ok_or_else(|| EventError("cut past the end".into()))?;
+    Ok((kind, head, tail))
 }
 
 fn write_op(w: &mut Writer, op: &RepoOp) {
@@ -410,59 +401,4 @@ fn write_op(w: &mut Writer, op: &RepoOp) {
     }
     w.text("action");
     w.text(op.action.name());
-}
-
-type Fields = std::collections::BTreeMap<String, Ipld>;
-
-fn read_op(ipld: Ipld) -> Result<RepoOp, EventError> {
-    let Ipld::Map(mut map) = ipld else {
-        return Err(EventError("op is not a map".into()));
-    };
-    Ok(RepoOp {
-        action: match text(&mut map, "action")?.as_str() {
-            "create" => Action::Create,
-            "update" => Action::Update,
-            "delete" => Action::Delete,
-            other => return Err(EventError(format!("unknown action {other:?}"))),
-        },
-        path: text(&mut map, "path")?,
-        cid: link(&mut map, "cid")?,
-        prev: link(&mut map, "prev")?,
-    })
-}
-
-fn text(map: &mut Fields, key: &str) -> Result<String, EventError> {
-    match map.remove(key) {
-        Some(Ipld::String(s)) => Ok(s),
-        _ => Err(EventError(format!("no text in {key:?}"))),
-    }
-}
-
-fn byte_string(map: &mut Fields, key: &str) -> Result<Bytes, EventError> {
-    match map.remove(key) {
-        Some(Ipld::Bytes(b)) => Ok(b.into()),
-        _ => Err(EventError(format!("no bytes in {key:?}"))),
-    }
-}
-
-fn link(map: &mut Fields, key: &str) -> Result<Option<Cid>, EventError> {
-    match map.remove(key) {
-        Some(Ipld::Link(cid)) => Ok(Some(cid)),
-        Some(Ipld::Null) | None => Ok(None),
-        Some(_) => Err(EventError(format!("no link in {key:?}"))),
-    }
-}
-
-fn did(map: &mut Fields, key: &str) -> Result<Did, EventError> {
-    Did::parse(&text(map, key)?).map_err(|e| EventError(e.to_string()))
-}
-
-fn tid(map: &mut Fields, key: &str) -> Result<Option<Tid>, EventError> {
-    match map.remove(key) {
-        Some(Ipld::String(s)) => Tid::parse(&s)
-            .map(Some)
-            .map_err(|e| EventError(e.to_string())),
-        Some(Ipld::Null) | None => Ok(None),
-        Some(_) => Err(EventError(format!("no revision in {key:?}"))),
-    }
 }
