@@ -18,7 +18,7 @@ use crate::event_log::{Event, EventLog};
 /// Events that one call of [`Projection::apply`] gets at most.
 const BATCH_EVENTS: usize = 2048;
 /// Payload bytes that one call gets at most, unless a single event is larger.
-const BATCH_BYTES: usize = 1 << 20;
+const BATCH_BYTES: usize = 2 << 20;
 /// Pause after a first failure; it doubles up to the longest one.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);

@@ -19,6 +19,8 @@ const IDLE_READERS: usize = 8;
 const STATEMENTS: usize = 128;
 /// Page cache of a connection in KiB.
 const PAGE_CACHE_KIB: i64 = 2048;
+/// Pages of the write-ahead log after which it is taken over into the file. What changes often is written once for all.
+const CHECKPOINT_PAGES: i64 = 4000;
 
 /// Why an index could not be opened, read or written.
 #[derive(Debug, thiserror::Error)]
@@ -196,6 +198,7 @@ fn open_current(path: &Path, version: u32) -> rusqlite::Result<Option<Connection
 fn set_up_writer(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     connection.pragma_update(None, "synchronous", "NORMAL")?;
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     tune(connection)
 }
 

@@ -1,5 +1,6 @@
 //! The record index as a projection of the event log.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use ues_storage::{Event, Projection, ProjectionError};
 
 use rusqlite::{OptionalExtension, Transaction};
 
-use crate::lexicon::Lexicons;
+use crate::lexicon::{IndexDef, Lexicons};
 use crate::repo::Repositories;
 use crate::repo::event::{CommitEvent, LogEvent};
 use crate::repo::layout::Status;
@@ -19,6 +20,9 @@ use crate::syntax::{Datetime, Did};
 use super::extract::{self, Value};
 use super::query::{self, Page, Query, QueryError};
 use super::schema::{TABLES, VERSION};
+
+/// Accounts, and collections, that one transaction remembers.
+const MAX_KNOWN: usize = 1024;
 
 /// Reads the index. Cheap to clone.
 #[derive(Clone)]
@@ -99,6 +103,8 @@ impl Projection for RecordProjection {
             let mut writer = Writer {
                 tx,
                 lexicons: &self.lexicons,
+                accounts: HashMap::new(),
+                collections: HashMap::new(),
             };
             let result = (|| {
                 if trimmed {
@@ -147,6 +153,16 @@ fn other(e: impl std::fmt::Display) -> Failure {
 struct Writer<'a> {
     tx: &'a Transaction<'a>,
     lexicons: &'a Lexicons,
+    /// What was looked up in this transaction.
+    accounts: HashMap<Did, i64>,
+    collections: HashMap<String, Collection>,
+}
+
+/// A collection's number, and what its lexicon declares as indexed.
+#[derive(Clone)]
+struct Collection {
+    id: i64,
+    indexes: Arc<[IndexDef]>,
 }
 
 impl Writer<'_> {
@@ -231,8 +247,31 @@ impl Writer<'_> {
         }
     }
 
-    fn account(&self, did: &Did) -> Result<i64, Failure> {
-        self.number("account", "did", did.as_str())
+    fn account(&mut self, did: &Did) -> Result<i64, Failure> {
+        if let Some(id) = self.accounts.get(did) {
+            return Ok(*id);
+        }
+        let id = self.number("account", "did", did.as_str())?;
+        if self.accounts.len() >= MAX_KNOWN {
+            self.accounts.clear();
+        }
+        self.accounts.insert(did.clone(), id);
+        Ok(id)
+    }
+
+    fn collection(&mut self, nsid: &str) -> Result<Collection, Failure> {
+        if let Some(known) = self.collections.get(nsid) {
+            return Ok(known.clone());
+        }
+        let known = Collection {
+            id: self.number("collection", "nsid", nsid)?,
+            indexes: self.lexicons.indexes(nsid).into(),
+        };
+        if self.collections.len() >= MAX_KNOWN {
+            self.collections.clear();
+        }
+        self.collections.insert(nsid.to_owned(), known.clone());
+        Ok(known)
     }
 
     /// The number of a DID or NSID, given at first sight.
@@ -252,7 +291,7 @@ impl Writer<'_> {
     }
 
     fn put(
-        &self,
+        &mut self,
         account: i64,
         path: &str,
         cid: &Cid,
@@ -263,37 +302,48 @@ impl Writer<'_> {
             return Err(other(format!("{path:?} is not a record path")));
         };
         let record = ues_data::dag_cbor::decode(bytes).map_err(other)?;
-        let collection = self.number("collection", "nsid", nsid)?;
+        let collection = self.collection(nsid)?;
         let created = extract::created_ms(&record);
-        let id: i64 = self
+        let cid = cid.to_bytes();
+        let fresh = self
             .tx
             .prepare_cached(
                 "INSERT INTO record(account, collection, rkey, cid, created, changed)
                  VALUES (?1, ?2, ?3, ?4, coalesce(?5, ?6), ?6)
-                 ON CONFLICT(account, collection, rkey) DO UPDATE SET
-                   cid = excluded.cid, created = coalesce(?5, created), changed = excluded.changed
-                 RETURNING id",
+                 ON CONFLICT(account, collection, rkey) DO NOTHING",
             )?
-            .query_row(
-                (account, collection, rkey, cid.to_bytes(), created, changed),
-                |row| row.get(0),
-            )?;
-        self.forget_words(id)?;
-        self.words(id, nsid, &record)
+            .execute((account, collection.id, rkey, &cid, created, changed))?;
+        let id = if fresh > 0 {
+            self.tx.last_insert_rowid()
+        } else {
+            let id = self
+                .tx
+                .prepare_cached(
+                    "UPDATE record SET cid = ?4, created = coalesce(?5, created), changed = ?6
+                     WHERE account = ?1 AND collection = ?2 AND rkey = ?3 RETURNING id",
+                )?
+                .query_row(
+                    (account, collection.id, rkey, &cid, created, changed),
+                    |row| row.get(0),
+                )?;
+            self.forget_words(id)?;
+            id
+        };
+        self.words(id, &collection.indexes, &record)
     }
 
-    fn words(&self, id: i64, nsid: &str, record: &Ipld) -> Result<(), Failure> {
+    fn words(&self, id: i64, indexes: &[IndexDef], record: &Ipld) -> Result<(), Failure> {
         let text = extract::text(record);
         if !text.is_empty() {
             self.tx
                 .prepare_cached("INSERT INTO words(rowid, text) VALUES (?, ?)")?
                 .execute((id, text))?;
         }
-        for index in self.lexicons.indexes(nsid) {
+        for index in indexes {
             let mut insert = self.tx.prepare_cached(
                 "INSERT INTO declared(record, name, number, text) VALUES (?, ?, ?, ?)",
             )?;
-            for value in extract::declared(record, &index) {
+            for value in extract::declared(record, index) {
                 match value {
                     Value::Number(n) => insert.execute((id, &index.name, n, None::<String>))?,
                     Value::Text(t) => insert.execute((id, &index.name, None::<i64>, t))?,
