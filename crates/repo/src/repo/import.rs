@@ -31,12 +31,29 @@ use super::write::{CommitMeta, RecordPath, WriteError};
 /// Most bytes of blocks that an imported archive may have: it is stored in one atomic batch.
 pub const MAX_IMPORT_BYTES: u64 = 160 << 20;
 
+/// What a row takes besides blocks and paths: keys of hashes and numbers, mostly.
+const ROW_BYTES: usize = 48;
+
 /// A verified archive, ready to be stored.
 struct Incoming {
     archive: Archive,
     verified: Verified,
     nodes: Vec<Cid>,
     records: BTreeMap<RecordPath, Cid>,
+}
+
+impl Incoming {
+    /// A batch with room for all of it, so that it need not grow while the archive is in memory.
+    fn batch(&self) -> Batch {
+        let blocks = self.archive.blocks.values().map(Bytes::len).sum::<usize>();
+        let (records, nodes) = (self.records.len(), self.nodes.len());
+        let paths = self.records.keys().map(|path| path.as_str().len());
+        let rows = records * 3 + nodes * 2;
+        Batch::with_capacity(
+            rows + 16,
+            blocks + paths.sum::<usize>() + rows * ROW_BYTES + 4096,
+        )
+    }
 }
 
 /// What an import did.
@@ -67,6 +84,7 @@ impl Repositories {
             .map_err(|e| WriteError::Storage(e.to_string()))??;
         let around = self.around().clone();
         let records = incoming.verified.records;
+        let extra = incoming.batch();
         let mut commit = None;
         self.exclusive(
             did,
@@ -74,12 +92,14 @@ impl Repositories {
                 let view = self
                     .view(did)
                     .map_err(|e| WriteError::Storage(e.to_string()))?;
+                // The archive is gone from memory before the batch is written.
+                let incoming = incoming;
                 commit = tokio::task::block_in_place(|| {
                     replace(&around, did, state, &view, &incoming, batch)
                 })?;
                 Ok(())
             },
-            self.store().batch(),
+            extra,
         )
         .await?;
         Ok(Imported { commit, records })
