@@ -11,6 +11,7 @@ import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { ues } from '../lib/cli.mjs'
+import { uesBinary } from '../lib/servers.mjs'
 
 const BINARY = fileURLToPath(new URL('../../.peers/kubo/ipfs', import.meta.url))
 const run = promisify(execFile)
@@ -171,6 +172,15 @@ describe('Kubo reads what we write', () => {
     await ipfs('dag', 'import', '--pin-roots=false', 'many.car')
     assert.equal(await ipfs('cat', `${cid}/entry-6299`), '6299')
     assert.equal((await ipfs('ls', '--size=false', cid)).split('\n').length, 6300)
+  })
+
+  it('an archive from standard output', async () => {
+    await make('piped', pattern(400_000))
+    const [{ cid }] = await car('add', 'piped', '-n')
+    const pipe = `"${uesBinary()}" car add piped -o - | "${BINARY}" --offline dag import --pin-roots=false`
+    await run('sh', ['-c', pipe], { env: environment(), cwd: home })
+    await ipfs('get', cid, '-o', 'piped-again')
+    assert.deepEqual(await readFile(join(home, 'piped-again')), pattern(400_000))
   })
 
   it('several roots of one archive', async () => {

@@ -118,7 +118,7 @@ fn nothing_is_written_elsewhere() {
     let text = file("text", &mut blocks);
     let inner = directory(&[("stolen", text)], &mut blocks);
 
-    let mut refused = |root: Cid, blocks: &Blocks| {
+    let refused = |root: Cid, blocks: &Blocks| {
         let error = extract(blocks, &root, &out, ExtractLimits::default()).unwrap_err();
         assert_eq!(names(place.path()), ["outside"], "{error}");
         assert_eq!(names(&outside), [""; 0], "{error}");
