@@ -178,6 +178,25 @@ async fn a_commit_carries_what_was_written() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn many_who_come_back_at_once_all_read_the_whole_log() {
+    let mut config = common::config();
+    // Nothing is ever in the ring: everybody reads the log.
+    config.firehose.ring_bytes = 1;
+    let served = Served::start(config).await;
+    let alice = served.node.user("alice").await;
+    write(&served.node, &alice, 60).await;
+    for _round in 0..2 {
+        let wanted = (0..40).map(|_| served.subscribe(Some(0)));
+        let mut subscribers = futures::future::join_all(wanted).await;
+        let read = subscribers.iter_mut().map(|s| s.read_to(64));
+        for events in futures::future::join_all(read).await {
+            let seqs: Vec<u64> = events.into_iter().map(|(seq, _)| seq).collect();
+            assert_eq!(seqs, (1..=64).collect::<Vec<_>>());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn backfill_goes_over_into_live_without_gap_or_double() {
     let served = Served::start(common::config()).await;
     let alice = served.node.user("alice").await;

@@ -170,6 +170,7 @@ impl<W: AsyncWrite + Unpin> Subscriber<'_, W> {
                 Next::Behind => self.backfill(&mut ahead).await,
                 Next::UpToDate => {
                     self.live = true;
+                    self.wide = None;
                     tokio::select! {
                         biased;
                         () = shared.stopping.cancelled() => return End::Stopping,
