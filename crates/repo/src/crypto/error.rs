@@ -29,6 +29,9 @@ pub enum KeyError {
         /// The kind that it should have been.
         kind: KeyKind,
     },
+    /// The multikey is not one of 32 bytes for X25519.
+    #[error("not an X25519 key: expected multicodec prefix ec 01 and 32 bytes")]
+    NotX25519,
     /// The system gave no random bytes.
     #[error("the system gave no random bytes: {0}")]
     NoRandomness(String),

@@ -1,14 +1,16 @@
-//! Signing keys, signatures and the encrypted keystore.
+//! Signing keys, signatures, key agreement and the encrypted keystore.
 //!
 //! Every signature is 64 bytes. ECDSA signs the SHA-256 of the message, with the lower of the two
 //! possible S values; the higher one and DER are refused (<https://atproto.com/specs/cryptography>).
 
+mod agreement;
 mod error;
 pub mod keystore;
 mod multikey;
 mod signing_key;
 mod verifying_key;
 
+pub use agreement::{AgreementError, AgreementKey, AgreementSecret};
 pub use error::{KeyError, SignatureError};
 pub use signing_key::SigningKey;
 pub use verifying_key::VerifyingKey;
