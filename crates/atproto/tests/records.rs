@@ -257,6 +257,11 @@ async fn puts_update_and_swap() {
         node.call(&alice, PUT, &stale).await.refused(),
         (400, "InvalidSwap".into())
     );
+    // What is so already needs no swap.
+    let mut same = body(json!({"n": 2}), Some(Value::Null));
+    same["swapCommit"] = first["commit"]["cid"].clone();
+    let same = node.call(&alice, PUT, &same).await.ok();
+    assert!(same.get("commit").is_none(), "{same}");
     stale["swapCommit"] = second["commit"]["cid"].clone();
     node.call(&alice, PUT, &stale).await.ok();
 }
@@ -288,6 +293,9 @@ async fn deletions_of_what_is_and_is_not_there() {
             .get("commit")
             .is_none()
     );
+    let stale =
+        json!({"repo": alice.did, "collection": POST, "rkey": key, "swapCommit": written["cid"]});
+    node.call(&alice, DELETE, &stale).await.ok();
     assert_eq!(
         record(&node, &alice, &key).await.refused(),
         (400, "RecordNotFound".into())

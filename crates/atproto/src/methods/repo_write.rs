@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 use ues_data::{Cid, parse_cid};
 use ues_repo::lexicon::ValidationStatus;
-use ues_repo::repo::write::{CommitMeta, Outcome, RecordPath, Write, WriteError, WriteKind};
+use ues_repo::repo::write::{CommitMeta, Outcome, RecordPath, Write, WriteKind};
 use ues_repo::syntax::{AtIdentifier, Did, Nsid, RecordKey};
 
 use crate::accounts::Account;
@@ -106,21 +106,14 @@ async fn put_record(mut call: Call) -> Result<Reply, XrpcError> {
     };
     let prepared = prepare(&call.ctx, did, draft)?;
     let mut answer = Answer::new(did, &prepared);
-    let same = prepared.record.cid;
     let write = write(prepared, WriteKind::Put, swap);
-    match call
+    let applied = call
         .ctx
         .repos
         .apply_writes(did, vec![write], swap_commit)
         .await
-    {
-        Ok(applied) => answer.commit(applied.commit.as_ref()),
-        // What is there already needs no swap.
-        Err(WriteError::SwapRecord {
-            current: Some(current),
-        }) if current == same => {}
-        Err(e) => return Err(write_error(e)),
-    }
+        .map_err(write_error)?;
+    answer.commit(applied.commit.as_ref());
     Ok(answer.reply())
 }
 
@@ -147,18 +140,13 @@ async fn delete_record(mut call: Call) -> Result<Reply, XrpcError> {
         record: None,
         swap,
     };
-    let commit = match call
+    let applied = call
         .ctx
         .repos
         .apply_writes(&account.did, vec![write], swap_commit)
         .await
-    {
-        Ok(applied) => applied.commit,
-        // What is not there needs no deletion, whatever was expected.
-        Err(WriteError::SwapRecord { current: None }) => None,
-        Err(e) => return Err(write_error(e)),
-    };
-    match commit {
+        .map_err(write_error)?;
+    match applied.commit {
         Some(commit) => Reply::json(&json!({ "commit": commit_json(&commit) })),
         None => Reply::json(&json!({})),
     }

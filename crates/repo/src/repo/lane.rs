@@ -362,9 +362,13 @@ fn check(
     if request.writes.len() > MAX_OPS {
         return Err(WriteError::TooManyOps);
     }
-    if let Some(expected) = request.swap_commit
-        && expected != state.head.commit
-    {
+    let stale = request
+        .swap_commit
+        .is_some_and(|expected| expected != state.head.commit);
+    // What is so already needs no swap.
+    let idempotent = |kind| matches!(kind, WriteKind::Put | WriteKind::DeleteIfPresent);
+    let may_be_so = request.writes.iter().all(|w| idempotent(w.kind));
+    if stale && (request.writes.is_empty() || !may_be_so) {
         return Err(WriteError::SwapCommit {
             current: state.head.commit,
         });
@@ -381,8 +385,10 @@ fn check(
     };
     for write in &request.writes {
         let before = now(&staged, &write.path)?;
+        let wanted = write.record.as_ref().map(|record| record.cid);
         if let Some(expected) = write.swap
             && expected != before
+            && !(idempotent(write.kind) && wanted == before)
         {
             return Err(WriteError::SwapRecord { current: before });
         }
@@ -448,6 +454,11 @@ fn check(
     }
     // Created and deleted again, or changed and changed back, in one request: nothing happened.
     staged.retain(|_, c| c.before != c.after.as_ref().map(|r| r.cid));
+    if stale && !staged.is_empty() {
+        return Err(WriteError::SwapCommit {
+            current: state.head.commit,
+        });
+    }
     // Replaced records count too.
     if staged.len() > MAX_OPS {
         return Err(WriteError::TooManyOps);

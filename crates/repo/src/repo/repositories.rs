@@ -235,7 +235,8 @@ impl Repositories {
     /// Writes records: all of `writes` or none, in one commit.
     ///
     /// Calls for one repository that wait at the same time may share a commit. The answer comes
-    /// after the commit is durable.
+    /// after the commit is durable. With `swap_commit` it is refused if that is not the newest commit,
+    /// unless it only puts or deletes what is so, or gone, already.
     pub async fn apply_writes(
         &self,
         did: &Did,

@@ -121,7 +121,8 @@ pub struct Write {
     pub kind: WriteKind,
     /// The new content; `None` for the two deletions.
     pub record: Option<Record>,
-    /// `Some(x)`: only if the record now is `x` (`None`: only if there is none).
+    /// `Some(x)`: only if the record now is `x` (`None`: only if there is none). A `Put` or
+    /// `DeleteIfPresent` that has nothing to change is not refused.
     pub swap: Option<Option<Cid>>,
 }
 
