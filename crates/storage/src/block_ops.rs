@@ -4,11 +4,14 @@
 //! a put goes on with a flag for the mark (1), the mark (8, big-endian, if flagged), the length of the block's row
 //! (4, big-endian) and that row as [`block`](crate::block) writes it.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
 use crate::Multihash;
 use crate::block::{self, BlockRef};
-use crate::format::{MhKey, read_u64};
+use crate::engine::Op;
+use crate::format::{MhKey, ks, read_u64, ref_key_of};
 
 const PUT: u8 = 1;
 const REFER: u8 = 2;
@@ -84,45 +87,43 @@ fn write_head(out: &mut Vec<u8>, kind: u8, mh: &Multihash, r: BlockRef) {
     out.extend_from_slice(&r.slot.to_be_bytes());
 }
 
-/// Reads changes back, sharing the memory of their bytes. Ends with an error when they are cut off or unknown.
-pub(crate) struct BlockOps {
-    bytes: Bytes,
-    at: usize,
-}
-
 /// Where changes of blocks cannot be read, in bytes from their beginning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Malformed(pub usize);
 
-impl BlockOps {
-    /// The changes in these bytes.
-    pub(crate) fn new(bytes: Bytes) -> Self {
-        Self { bytes, at: 0 }
-    }
+/// Where the parts of one change lie.
+struct Place {
+    kind: u8,
+    mh: Range<usize>,
+    r: BlockRef,
+    mark: Option<u64>,
+    row: Range<usize>,
+}
 
-    fn take(&mut self, len: usize) -> Option<Bytes> {
-        let end = self.at.checked_add(len)?;
-        if end > self.bytes.len() {
-            return None;
-        }
-        let out = self.bytes.slice(self.at..end);
-        self.at = end;
-        Some(out)
+/// Walks through changes.
+struct Cursor<'a> {
+    ops: &'a [u8],
+    at: usize,
+}
+
+impl Cursor<'_> {
+    fn take(&mut self, len: usize) -> Option<Range<usize>> {
+        let end = self.at.checked_add(len).filter(|&n| n <= self.ops.len())?;
+        let from = std::mem::replace(&mut self.at, end);
+        Some(from..end)
     }
 
     fn byte(&mut self) -> Option<u8> {
-        let byte = *self.bytes.get(self.at)?;
-        self.at += 1;
-        Some(byte)
+        let at = self.take(1)?.start;
+        self.ops.get(at).copied()
     }
 
     fn number(&mut self) -> Option<u64> {
-        let number = read_u64(self.bytes.get(self.at..self.at.checked_add(8)?)?)?;
-        self.at += 8;
-        Some(number)
+        let range = self.take(8)?;
+        read_u64(self.ops.get(range)?)
     }
 
-    fn read(&mut self) -> Option<BlockOp> {
+    fn change(&mut self) -> Option<Place> {
         let kind = self.byte()?;
         let mh_len = self.byte()?;
         let mh = self.take(mh_len.into())?;
@@ -130,24 +131,41 @@ impl BlockOps {
             owner: self.number()?,
             slot: self.number()?,
         };
-        let change = match kind {
+        let (mut mark, mut row) = (None, 0..0);
+        match kind {
             PUT => {
-                let mark = match self.byte()? {
+                mark = match self.byte()? {
                     0 => None,
                     1 => Some(self.number()?),
                     _ => return None,
                 };
-                let len = u32::from_be_bytes(self.take(4)?.as_ref().try_into().ok()?);
-                Change::Put {
-                    row: self.take(len as usize)?,
-                    mark,
-                }
+                let len = self.take(4)?;
+                let len = u32::from_be_bytes(self.ops.get(len)?.try_into().ok()?);
+                row = self.take(len as usize)?;
             }
-            REFER => Change::Refer,
-            RELEASE => Change::Release,
+            REFER | RELEASE => (),
             _ => return None,
-        };
-        Some(BlockOp { mh, r, change })
+        }
+        Some(Place {
+            kind,
+            mh,
+            r,
+            mark,
+            row,
+        })
+    }
+}
+
+/// Reads changes back, sharing the memory of their bytes. Ends with an error when they are cut off or unknown.
+pub(crate) struct BlockOps {
+    ops: Bytes,
+    at: usize,
+}
+
+impl BlockOps {
+    /// The changes in these bytes.
+    pub(crate) fn new(ops: Bytes) -> Self {
+        Self { ops, at: 0 }
     }
 }
 
@@ -155,15 +173,83 @@ impl Iterator for BlockOps {
     type Item = Result<BlockOp, Malformed>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let from = self.at;
-        if from >= self.bytes.len() {
+        if self.at >= self.ops.len() {
             return None;
         }
-        let op = self.read().ok_or(Malformed(from));
-        if op.is_err() {
-            self.at = self.bytes.len();
+        let from = self.at;
+        let mut cursor = Cursor {
+            ops: &self.ops,
+            at: from,
+        };
+        let Some(place) = cursor.change() else {
+            self.at = self.ops.len();
+            return Some(Err(Malformed(from)));
+        };
+        self.at = cursor.at;
+        Some(Ok(BlockOp {
+            mh: self.ops.slice(place.mh),
+            r: place.r,
+            change: match place.kind {
+                PUT => Change::Put {
+                    row: self.ops.slice(place.row),
+                    mark: place.mark,
+                },
+                RELEASE => Change::Release,
+                _ => Change::Refer,
+            },
+        }))
+    }
+}
+
+/// The rows that changes of blocks come to, without a copy of the blocks.
+pub(crate) struct BlockRows<'a> {
+    ops: &'a [u8],
+    rows: Vec<(Place, RefRow)>,
+}
+
+/// Key and value of a reference row.
+struct RefRow([u8; 32], Option<[u8; 8]>);
+
+impl<'a> BlockRows<'a> {
+    /// The rows of these changes.
+    pub(crate) fn new(ops: &'a [u8]) -> Result<Self, Malformed> {
+        let mut cursor = Cursor { ops, at: 0 };
+        let mut rows = Vec::new();
+        while cursor.at < ops.len() {
+            let from = cursor.at;
+            let place = cursor.change().ok_or(Malformed(from))?;
+            let mh = ops.get(place.mh.clone()).unwrap_or_default();
+            let key = ref_key_of(mh, place.r);
+            let mark = place.mark.map(u64::to_be_bytes);
+            rows.push((place, RefRow(key, mark)));
         }
-        Some(op)
+        Ok(Self { ops, rows })
+    }
+
+    /// All of them, in the order of the changes.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Op<'_>> {
+        let bytes = |range: &Range<usize>| self.ops.get(range.clone()).unwrap_or_default();
+        self.rows
+            .iter()
+            .flat_map(move |(place, RefRow(key, mark))| {
+                let mark = mark.as_ref().map_or(&[][..], |mark| mark);
+                let reference = Op {
+                    ks: ks::REFS,
+                    key,
+                    value: (place.kind != RELEASE).then_some(mark),
+                };
+                let other = match place.kind {
+                    PUT => Some((ks::BLOCKS, bytes(&place.row))),
+                    RELEASE => Some((ks::RETIRED, &[][..])),
+                    _ => None,
+                };
+                let other = other.map(|(ks, value)| Op {
+                    ks,
+                    key: bytes(&place.mh),
+                    value: Some(value),
+                });
+                [Some(reference), other].into_iter().flatten()
+            })
     }
 }
 

@@ -1,6 +1,6 @@
 //! The one thread that writes: it takes all batches that wait, applies them, syncs once and answers everybody.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,23 +8,21 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::Notify;
 
 use crate::batch::Batch;
-use crate::block_ops::BlockOps;
+use crate::block_ops::{BlockRows, Malformed};
 use crate::engine::{Engine, EngineError, Op};
 use crate::error::CommitError;
 use crate::event_log::EventLog;
-use crate::format::{digest_prefix_of, ks, read_u64};
+use crate::format::ks;
 use crate::nursery::NurseryWriter;
 use crate::ticket::{Committed, Reply, Ticket};
-
-/// Touched digests that are remembered for the collector; beyond it every digest counts as touched.
-const MAX_TOUCHED: usize = 1 << 20;
+use crate::touched::Touched;
 
 /// Groups with so many operations are sorted before they are applied.
 const SORT_FROM: usize = 64;
 
-/// Changes of blocks of one batch, in bytes, from which on they get their rows at once: they are worth an import's,
-/// not a few commits' work, and hardly any of them die young.
-const MOVE_AT_ONCE: usize = 512 << 10;
+/// Changes of blocks of one batch, in bytes, from which on they pass the nursery by: that is an import, whose blocks
+/// seldom die young.
+const LARGE: usize = 512 << 10;
 
 /// Work that must happen between batches, with nothing in flight.
 pub(crate) type Task = Box<dyn FnOnce(&mut Between<'_>) -> Batch + Send>;
@@ -35,55 +33,6 @@ pub(crate) struct Between<'a> {
     pub engine: &'a dyn Engine,
     /// Which reference rows were written lately.
     pub touched: &'a mut Touched,
-}
-
-/// Remembers, while asked to, which digests had a reference added or removed.
-#[derive(Debug, Default)]
-pub(crate) struct Touched {
-    on: bool,
-    overflow: bool,
-    digests: HashSet<u64>,
-}
-
-impl Touched {
-    /// Forgets everything and begins to remember.
-    pub(crate) fn start(&mut self) {
-        *self = Self {
-            on: true,
-            ..Self::default()
-        };
-    }
-
-    /// Stops remembering and frees the memory.
-    pub(crate) fn stop(&mut self) {
-        *self = Self::default();
-    }
-
-    /// Whether a digest was touched since the start, judged by its first eight bytes.
-    pub(crate) fn contains(&self, digest: &[u8]) -> bool {
-        !self.on
-            || self.overflow
-            || Self::short(digest).is_none_or(|short| self.digests.contains(&short))
-    }
-
-    fn note(&mut self, batch: &Batch) {
-        if !self.on || self.overflow {
-            return;
-        }
-        for op in BlockOps::new(Bytes::copy_from_slice(batch.block_ops())).flatten() {
-            if let Some(short) = Self::short(&digest_prefix_of(&op.mh)) {
-                self.digests.insert(short);
-            }
-        }
-        if self.digests.len() > MAX_TOUCHED {
-            self.overflow = true;
-            self.digests = HashSet::new();
-        }
-    }
-
-    fn short(digest: &[u8]) -> Option<u64> {
-        digest.get(..8).and_then(read_u64)
-    }
 }
 
 enum Request {
@@ -337,7 +286,17 @@ impl Committer {
                 p.done.last_seq = Some(self.next_seq - 1);
             }
             self.touched.note(&p.batch);
+            let large = p.batch.block_ops().len() >= LARGE;
+            if large {
+                result = result.and_then(|before| {
+                    let earlier = self.apply_some(pending.get_mut(applied..), Moving::Now)?;
+                    Ok(before.max(earlier).max(self.apply_large(&p.batch)?))
+                });
+            }
             pending.push(p);
+            if large {
+                applied = pending.len();
+            }
         }
         result.and_then(|before| {
             let now = self.apply_some(pending.get_mut(applied..), Moving::IfFull)?;
@@ -355,7 +314,7 @@ impl Committer {
         let young: usize = sizes().sum();
         let move_now = match moving {
             Moving::Now => !self.nursery.is_empty() || young > 0,
-            Moving::IfFull => sizes().any(|len| len >= MOVE_AT_ONCE) || self.nursery.is_full(young),
+            Moving::IfFull => sizes().any(|len| len >= LARGE) || self.nursery.is_full(young),
         };
         if !move_now && pending.iter().all(|p| p.batch.is_empty()) {
             return Ok(Applied::Nothing);
@@ -399,6 +358,19 @@ impl Committer {
         if move_now {
             self.nursery.moved();
         }
+        Ok(Applied::Something)
+    }
+}
+
+impl Committer {
+    /// Applies one large batch with the rows of its blocks. Nothing may be in the nursery.
+    fn apply_large(&self, batch: &Batch) -> Result<Applied, EngineError> {
+        let rows = BlockRows::new(batch.block_ops()).map_err(|Malformed(at)| {
+            EngineError::Damaged(format!("changes of blocks are unreadable at byte {at}"))
+        })?;
+        let mut ops: Vec<Op<'_>> = batch.iter().chain(rows.iter()).collect();
+        sort_last_wins(&mut ops);
+        self.engine.apply(&mut ops.into_iter())?;
         Ok(Applied::Something)
     }
 }
@@ -482,21 +454,5 @@ mod tests {
                 op(1, b"b", None)
             ]
         );
-    }
-
-    #[test]
-    fn touched_digests_are_noted_only_after_the_start() {
-        let mut touched = Touched::default();
-        assert!(
-            touched.contains(&[1; 16]),
-            "nothing is known before the start"
-        );
-        touched.start();
-        let mh = crate::Multihash::wrap(0x1e, &[1; 32]).unwrap();
-        let mut batch = Batch::new();
-        batch.release_block(&mh, crate::BlockRef { owner: 1, slot: 1 });
-        touched.note(&batch);
-        assert!(touched.contains(&[1; 16]));
-        assert!(!touched.contains(&[2; 16]));
     }
 }

@@ -38,6 +38,7 @@ mod snapshot;
 mod stats;
 mod store;
 mod ticket;
+mod touched;
 mod walk;
 
 pub use multihash;

@@ -403,16 +403,30 @@ enum Step {
     Put(u8, u8),
     Refer(u8, u8),
     Release(u8, u8),
+    /// A batch that passes the nursery by: all blocks, and a large one.
+    Large(u8),
     Collect,
     Crash,
 }
 
+const LARGE: u8 = 99;
+
+/// A byte, or for one of them as much as makes its batch a large one.
+fn bytes_of(block: u8) -> Vec<u8> {
+    let mut bytes = vec![block; if block == LARGE { 600_000 } else { 1 }];
+    if block == LARGE {
+        blake3::Hasher::new().finalize_xof().fill(&mut bytes);
+    }
+    bytes
+}
+
 fn step() -> impl Strategy<Value = Step> {
-    let (block, owner) = (0..12u8, 0..3u8);
+    let (block, owner) = (prop_oneof![20 => 0..12u8, 1 => Just(LARGE)], 0..3u8);
     prop_oneof![
         6 => (block.clone(), owner.clone()).prop_map(|(b, o)| Step::Put(b, o)),
         1 => (block.clone(), owner.clone()).prop_map(|(b, o)| Step::Refer(b, o)),
         6 => (block, owner).prop_map(|(b, o)| Step::Release(b, o)),
+        1 => (0..3u8).prop_map(Step::Large),
         1 => Just(Step::Collect),
         1 => Just(Step::Crash),
     ]
@@ -441,16 +455,22 @@ proptest! {
             match step {
                 Step::Put(b, o) => {
                     refs.insert((b, o));
-                    batch.put_block(&mh(&[b]), [b], by(o.into()));
+                    batch.put_block(&mh(&bytes_of(b)), bytes_of(b), by(o.into()));
+                }
+                Step::Large(o) => {
+                    for b in (0..12).chain([LARGE]) {
+                        refs.insert((b, o));
+                        batch.put_block(&mh(&bytes_of(b)), bytes_of(b), by(o.into()));
+                    }
                 }
                 // Only a block that is there may be referred to.
                 Step::Refer(b, o) if held(&refs, b) => {
                     refs.insert((b, o));
-                    batch.add_ref(&mh(&[b]), by(o.into()));
+                    batch.add_ref(&mh(&bytes_of(b)), by(o.into()));
                 }
                 Step::Release(b, o) => {
                     refs.remove(&(b, o));
-                    batch.release_block(&mh(&[b]), by(o.into()));
+                    batch.release_block(&mh(&bytes_of(b)), by(o.into()));
                 }
                 Step::Refer(..) => continue,
                 Step::Collect => {
@@ -465,10 +485,11 @@ proptest! {
             }
             store.commit_blocking(batch).unwrap();
             let snapshot = store.snapshot();
-            for (b, _) in &refs {
-                prop_assert!(store.has_block(&mh(&[*b])).unwrap());
-                let found = snapshot.block(&mh(&[*b])).unwrap();
-                prop_assert_eq!(found.as_deref(), Some(&[*b][..]));
+            for b in refs.iter().map(|r| r.0).collect::<BTreeSet<u8>>() {
+                let content = bytes_of(b);
+                prop_assert!(store.has_block(&mh(&content)).unwrap());
+                let found = snapshot.block(&mh(&content)).unwrap();
+                prop_assert_eq!(found.as_deref(), Some(&content[..]));
             }
         }
         store.collect(u64::MAX).unwrap();
