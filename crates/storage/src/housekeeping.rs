@@ -44,8 +44,16 @@ impl Stop {
 pub(crate) fn run(shared: &Arc<Shared>, stop: &Stop, pause: Duration) {
     stand_back();
     let mut rest = pause;
+    let mut last_seq = shared.log.last_durable();
     while !stop.sleep(rest) {
         let begun = Instant::now();
+        let idle = last_seq == shared.log.last_durable();
+        last_seq = shared.log.last_durable();
+        match if idle { tidy_up(shared) } else { Ok(()) } {
+            // What a closed or poisoned store means is decided below.
+            Ok(()) | Err(StorageError::Commit(_)) => {}
+            Err(error) => tracing::warn!(%error, "recent writes stay in memory"),
+        }
         rest = match sweep(shared).and_then(|_| collect(shared, ROUND)) {
             Ok(done) if done.finished => pause,
             Ok(_) => begun.elapsed() * REST,
@@ -56,4 +64,12 @@ pub(crate) fn run(shared: &Arc<Shared>, stop: &Stop, pause: Duration) {
             }
         };
     }
+}
+
+/// Moves what was written lately out of memory, once nobody writes.
+fn tidy_up(shared: &Shared) -> Result<(), StorageError> {
+    if shared.nursery.is_worth_moving() {
+        shared.move_nursery()?;
+    }
+    Ok(shared.engine.tidy_up()?)
 }

@@ -66,6 +66,9 @@ const REF_OVERHEAD: usize = 160;
 /// What a block costs besides its bytes, roughly.
 const BLOCK_OVERHEAD: usize = 96;
 
+/// Less than this may stay in an idle store.
+const IDLE_MOVE: usize = 1 << 20;
+
 impl Generation {
     fn insert(&self, ops: Bytes) -> Result<(), Malformed> {
         let mut young = self.0.write();
@@ -145,6 +148,11 @@ impl Nursery {
     /// The generation now.
     pub(crate) fn generation(&self) -> Arc<Generation> {
         Arc::clone(&self.current.read())
+    }
+
+    /// Whether so much is here that an idle store should move it.
+    pub(crate) fn is_worth_moving(&self) -> bool {
+        self.generation().0.read().bytes >= IDLE_MOVE
     }
 
     /// A state of the engine with the young blocks in front of it.

@@ -127,6 +127,51 @@ fn odd_ranges_have_no_rows() {
 }
 
 #[test]
+fn tidying_up_changes_no_row() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |engine: &dyn Engine, from: u32| {
+        let small = engine.keyspace("small", Shape::Small).unwrap();
+        let log = engine.keyspace("log", Shape::Log).unwrap();
+        for n in from..from + 3000 {
+            let (key, value) = (n.to_be_bytes(), vec![n as u8; 900]);
+            engine
+                .apply(&mut [put(small, &key, &key), put(log, &key, &value)].into_iter())
+                .unwrap();
+        }
+        engine.sync().unwrap();
+    };
+    let expect = |engine: &dyn Engine, end: u32| {
+        for name in ["small", "log"] {
+            let ks = engine.keyspace(name, Shape::Small).unwrap();
+            let keys: Vec<_> = rows(engine, ks).into_iter().map(|(key, _)| key).collect();
+            let all: Vec<_> = (0..end).map(|n| n.to_be_bytes().to_vec()).collect();
+            assert_eq!(keys, all, "{name}");
+        }
+    };
+    let tidy_up = |engine: &dyn Engine| (0..3).for_each(|_| engine.tidy_up().unwrap());
+    let memory = MemoryEngine::new();
+    write(&memory, 0);
+    tidy_up(&memory);
+    expect(&memory, 3000);
+
+    let open = || FjallEngine::open(dir.path(), &StoreOptions::default()).unwrap();
+    let engine = open();
+    write(&engine, 0);
+    let log = engine.keyspace("log", Shape::Log).unwrap();
+    let before = engine.keyspace_bytes(log).unwrap();
+    tidy_up(&engine);
+    expect(&engine, 3000);
+    while engine.keyspace_bytes(log).unwrap() == before {
+        std::thread::yield_now();
+    }
+    write(&engine, 3000);
+    expect(&engine, 6000);
+    tidy_up(&engine);
+    drop(engine);
+    expect(&open(), 6000);
+}
+
+#[test]
 fn a_disk_keeps_what_was_synced() {
     let dir = tempfile::tempdir().unwrap();
     let opts = StoreOptions {

@@ -2,7 +2,7 @@
 
 /// Where jemalloc reads how it is to work; an operator who sets it decides alone.
 #[cfg(all(unix, not(target_env = "msvc")))]
-const ALLOCATOR: &str = "_RJEM_MALLOC_CONF";
+const ALLOCATOR: &str = "MALLOC_CONF";
 
 /// How glibc's allocator, which still serves SQLite and what else is not written in Rust, is told how many arenas it
 /// may have.

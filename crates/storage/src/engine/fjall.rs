@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use fjall::config::{BloomConstructionPolicy, FilterPolicy, FilterPolicyEntry, PinningPolicy};
 use fjall::{Database, KeyspaceCreateOptions, KvSeparationOptions, PersistMode, Readable, Slice};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use super::{Engine, EngineError, KeyspaceId, Op, Reads, Row, Rows, Shape, is_range};
 use crate::options::StoreOptions;
@@ -22,11 +22,38 @@ const SEPARATE_EVENTS_FROM: u32 = 512;
 /// One worker would leave full memtables in memory for as long as a compaction runs; of two, one always flushes.
 const WORKERS: usize = 2;
 
+/// Less than this in all memtables is not worth tables of its own.
+const TIDY_UP_FROM: usize = 2 << 20;
+/// The same for one keyspace.
+const TIDY_UP_EACH_FROM: usize = 64 << 10;
+
 /// An engine whose files lie in a folder.
 pub struct FjallEngine {
     db: Database,
     keyspaces: Arc<RwLock<Vec<fjall::Keyspace>>>,
     memtable_bytes: u64,
+    recent: Mutex<Recent>,
+}
+
+/// What was written since the memtables were last emptied for idleness.
+#[derive(Default)]
+struct Recent {
+    /// Bytes by keyspace.
+    bytes: Vec<usize>,
+    /// Whether anything was written since the last look.
+    busy: bool,
+}
+
+impl Recent {
+    fn count(&mut self, ks: KeyspaceId, bytes: usize) {
+        let number = usize::from(ks.0);
+        if self.bytes.len() <= number {
+            self.bytes.resize(number + 1, 0);
+        }
+        if let Some(sum) = self.bytes.get_mut(number) {
+            *sum = sum.saturating_add(bytes);
+        }
+    }
 }
 
 impl FjallEngine {
@@ -47,6 +74,7 @@ impl FjallEngine {
             db,
             keyspaces: Arc::default(),
             memtable_bytes: opts.memtable_bytes.max(1 << 20),
+            recent: Mutex::default(),
         })
     }
 
@@ -61,7 +89,8 @@ impl FjallEngine {
             .index_block_pinning_policy(PinningPolicy::new([true, true, false]));
         let separate = |from| KvSeparationOptions::default().separation_threshold(from);
         match shape {
-            Shape::Small => common.max_memtable_size(self.memtable_bytes / 2),
+            // A small row costs several times its bytes in a memtable.
+            Shape::Small => common.max_memtable_size(self.memtable_bytes / 6),
             Shape::Blobs => common
                 .max_memtable_size(self.memtable_bytes)
                 // Blocks are packed already where it pays.
@@ -179,22 +208,43 @@ impl Engine for FjallEngine {
 
     fn apply(&self, ops: &mut dyn Iterator<Item = Op<'_>>) -> Result<(), EngineError> {
         let keyspaces = self.keyspaces.read();
+        let mut recent = self.recent.lock();
+        recent.busy = true;
         let mut batch = fjall::OwnedWriteBatch::with_capacity(self.db.clone(), ops.size_hint().0);
         for op in ops {
             let keyspace = keyspaces
                 .get(usize::from(op.ks.0))
                 .ok_or_else(|| EngineError::Keyspace(format!("number {}", op.ks.0)))?;
+            recent.count(op.ks, op.key.len() + op.value.map_or(0, <[u8]>::len));
             match op.value {
                 Some(value) => batch.insert(keyspace, op.key, value),
                 None => batch.remove(keyspace, op.key),
             }
         }
-        drop(keyspaces);
+        drop((recent, keyspaces));
         Ok(batch.commit()?)
     }
 
     fn sync(&self) -> Result<(), EngineError> {
         Ok(self.db.persist(PersistMode::SyncData)?)
+    }
+
+    fn tidy_up(&self) -> Result<(), EngineError> {
+        let bytes = {
+            let mut recent = self.recent.lock();
+            let busy = std::mem::take(&mut recent.busy);
+            if busy || recent.bytes.iter().sum::<usize>() < TIDY_UP_FROM {
+                return Ok(());
+            }
+            std::mem::take(&mut recent.bytes)
+        };
+        // Some of it became a table in the meantime; a memtable that is empty stays as it is.
+        for (keyspace, bytes) in self.keyspaces.read().iter().zip(bytes) {
+            if bytes >= TIDY_UP_EACH_FROM {
+                keyspace.rotate_memtable()?;
+            }
+        }
+        Ok(())
     }
 
     fn disk_bytes(&self) -> Result<u64, EngineError> {

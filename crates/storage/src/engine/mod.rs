@@ -105,6 +105,12 @@ pub trait Engine: Reads + 'static {
     /// Makes all that was applied durable.
     fn sync(&self) -> Result<(), EngineError>;
 
+    /// Background work calls this about once a second. When nothing was written since the last call, an engine may
+    /// move recent writes out of memory.
+    fn tidy_up(&self) -> Result<(), EngineError> {
+        Ok(())
+    }
+
     /// Bytes that the engine occupies on the disk.
     fn disk_bytes(&self) -> Result<u64, EngineError>;
 
