@@ -7,7 +7,7 @@ use crate::client::create_account;
 use crate::report::Report;
 use crate::rows::large::{fill, get_records};
 use crate::rows::writes::create_records;
-use crate::servers::{Server, Side};
+use crate::servers::{Server, Side, Stop};
 
 /// Fills one repository to each size and measures there.
 pub async fn run(options: &Options, report: &mut Report) -> Result<()> {
@@ -39,7 +39,18 @@ pub async fn run(options: &Options, report: &mut Report) -> Result<()> {
         add("createRecord, 16 writers", many.rate(), "records/s");
         let reads = get_records(server.port, &account, size, options.seconds).await?;
         add("getRecord, 32 clients", reads.rate(), "records/s");
-        add("restart", server.restart().await?.as_secs_f64() * 1e3, "ms");
+        add(
+            "restart",
+            server.restart(Stop::Asked).await?.as_secs_f64() * 1e3,
+            "ms",
+        );
+        match server.restart(Stop::KilledAndCold).await {
+            Ok(time) => add("restart, killed and cold", time.as_secs_f64() * 1e3, "ms"),
+            Err(cause) => {
+                eprintln!("no cold restart: {cause:#}");
+                server.restart(Stop::Asked).await?;
+            }
+        }
         let cold =
             create_records(server.port, std::slice::from_ref(&account), options.seconds).await?;
         add(

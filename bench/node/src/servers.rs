@@ -21,6 +21,15 @@ pub enum Side {
     Theirs,
 }
 
+/// How a server ended before it is started again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stop {
+    /// By SIGTERM, its files still in the system's cache.
+    Asked,
+    /// By SIGKILL, and nothing in the cache, not even the program. Needs root.
+    KilledAndCold,
+}
+
 /// A running server and its data.
 pub struct Server {
     /// Which one it is.
@@ -107,17 +116,25 @@ impl Server {
         })
     }
 
-    /// Stops our node gracefully, starts it on the same data, and says how long it took to answer.
-    pub async fn restart(&mut self) -> Result<Duration> {
+    /// Ends our node, starts it on the same data, and says how long it took to answer.
+    pub async fn restart(&mut self, after: Stop) -> Result<Duration> {
         if self.side == Side::Theirs {
             bail!("only our node is restarted");
         }
         let pid = self.process.0.id().to_string();
+        let signal = match after {
+            Stop::Asked => "-TERM",
+            Stop::KilledAndCold => "-KILL",
+        };
         Command::new("kill")
-            .args(["-TERM", &pid])
+            .args([signal, &pid])
             .status()
             .context("kill")?;
         self.process.0.wait()?;
+        if after == Stop::KilledAndCold {
+            Command::new("sync").status().context("sync")?;
+            std::fs::write("/proc/sys/vm/drop_caches", "3").context("emptying the file cache")?;
+        }
         let begun = Instant::now();
         self.process = spawn(&mut ues(self.port, self.data.path()))?;
         answers(self.port, "/xrpc/_health", Duration::from_secs(120)).await?;
