@@ -76,10 +76,11 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
     context.output.line(
         &value,
         format!(
-            "{GOOD}sound{GOOD:#} {} blocks, {}, {} roots",
+            "{GOOD}sound{GOOD:#} {} blocks, {}, {} {}",
             archive.len(),
             human_bytes(archive.bytes()),
-            roots.len()
+            roots.len(),
+            if roots.len() == 1 { "root" } else { "roots" },
         ),
     );
     Ok(())
