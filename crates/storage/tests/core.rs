@@ -6,8 +6,9 @@
     reason = "a test may panic"
 )]
 
+use ues_storage::engine::{Engine as _, FjallEngine, Op, Reads as _, Shape};
 use ues_storage::multihash::Multihash;
-use ues_storage::{BlockRef, CommitError, OpenError, Store, StoreOptions};
+use ues_storage::{BlockRef, CommitError, FORMAT_VERSION, OpenError, Store, StoreOptions};
 
 fn mh(bytes: &[u8]) -> Multihash<64> {
     Multihash::wrap(0x1e, blake3::hash(bytes).as_bytes()).unwrap()
@@ -93,6 +94,47 @@ fn a_newer_format_is_refused_and_left_alone() {
         Store::open(dir.path(), StoreOptions::default()),
         Err(OpenError::NotAStore { .. })
     ));
+}
+
+#[test]
+fn an_older_format_is_taken_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = || FjallEngine::open(&dir.path().join("engine"), &StoreOptions::default());
+    let store = Store::open(dir.path(), StoreOptions::default()).unwrap();
+    let ks = store.keyspace("k").unwrap();
+    let mut batch = store.batch();
+    batch.put(&ks, "key", "value");
+    store.commit_blocking(batch).unwrap();
+    drop(ks);
+    store.close();
+
+    // What version 1 leaves, but for the keyspaces that it does not know.
+    let row = |engine: &FjallEngine| {
+        let meta = engine.keyspace("meta", Shape::Small).unwrap();
+        (meta, engine.get(meta, b"format").unwrap().unwrap())
+    };
+    let old = engine().unwrap();
+    let (meta, version) = row(&old);
+    assert_eq!(version[..], FORMAT_VERSION.to_be_bytes());
+    let one = 1u32.to_be_bytes();
+    let op = Op {
+        ks: meta,
+        key: b"format",
+        value: Some(&one),
+    };
+    old.apply(&mut [op].into_iter()).unwrap();
+    old.sync().unwrap();
+    drop(old);
+    std::fs::write(dir.path().join("FORMAT"), "ues-store 1\n").unwrap();
+
+    let store = Store::open(dir.path(), StoreOptions::default()).unwrap();
+    let ks = store.keyspace("k").unwrap();
+    assert_eq!(ks.get("key").unwrap().unwrap(), "value");
+    drop(ks);
+    store.close();
+    let marker = std::fs::read_to_string(dir.path().join("FORMAT")).unwrap();
+    assert_eq!(marker, format!("ues-store {FORMAT_VERSION}\n"));
+    assert_eq!(row(&engine().unwrap()).1[..], FORMAT_VERSION.to_be_bytes());
 }
 
 #[test]
