@@ -2,10 +2,9 @@
 // the root of the record tree is compared after every step.
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
-import { newAccount } from '../lib/accounts.mjs'
 import { Random, SEED } from '../lib/random.mjs'
 import { dataRoot, verifiedExport } from '../lib/repos.mjs'
-import { startPds, startTarget } from '../lib/servers.mjs'
+import { startSides, stopSides } from '../lib/sides.mjs'
 import { procedure } from '../lib/xrpc.mjs'
 
 const COLLECTIONS = ['app.bsky.feed.post', 'com.example.a', 'com.example.a.b', 'com.example.ab', 'io.github.some-one.veryLongName']
@@ -72,11 +71,8 @@ class History {
 
 describe(`the same writes give the same root (SEED=${SEED})`, () => {
   let sides
-  before(async () => {
-    const servers = await Promise.all([startTarget(), startPds()])
-    sides = await Promise.all(servers.map(async (server) => ({ server, account: await newAccount(server) })))
-  })
-  after(() => Promise.all((sides ?? []).map(({ server }) => server.close())))
+  before(async () => (sides = await startSides()))
+  after(() => stopSides(sides))
 
   const both = async (nsid, body) => {
     const results = await Promise.all(

@@ -2,10 +2,9 @@
 // official server does, step by step, with the same root of the tree.
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
-import { newAccount } from '../lib/accounts.mjs'
 import { Random, SEED } from '../lib/random.mjs'
 import { dataRoot, listAll } from '../lib/repos.mjs'
-import { startPds, startTarget } from '../lib/servers.mjs'
+import { startSides, stopSides } from '../lib/sides.mjs'
 import { procedure } from '../lib/xrpc.mjs'
 
 const COLLECTIONS = ['app.bsky.feed.like', 'app.bsky.feed.repost', 'app.bsky.graph.follow', 'app.bsky.graph.block']
@@ -27,11 +26,8 @@ const about = (collection, n) => ({
 
 describe(`one record for each subject (SEED=${SEED})`, () => {
   let sides
-  before(async () => {
-    const servers = await Promise.all([startTarget(), startPds()])
-    sides = await Promise.all(servers.map(async (server) => ({ server, account: await newAccount(server) })))
-  })
-  after(() => Promise.all((sides ?? []).map(({ server }) => server.close())))
+  before(async () => (sides = await startSides()))
+  after(() => stopSides(sides))
 
   const both = async (nsid, body) => {
     const answers = await Promise.all(

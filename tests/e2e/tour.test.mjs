@@ -1,16 +1,48 @@
 // The tour of README.md, step by step, on an empty folder.
 import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
 import { readFile, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import { AtpAgent } from '@atproto/api'
 import { ues, uesOk } from '../lib/cli.mjs'
 import { Subscription } from '../lib/firehose.mjs'
+import { Program, freePort } from '../lib/process.mjs'
 import { listAll, readBlocks, verifiedExport } from '../lib/repos.mjs'
 import { TARGET, scratch, startUes } from '../lib/servers.mjs'
 
 const POST = 'app.bsky.feed.post'
 const PASSWORD = 'a password of the tour'
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
+
+/** The commands of the README's first block, as they stand there. */
+const firstCommands = async () => {
+  const readme = await readFile(path.join(root, 'README.md'), 'utf8')
+  const [, block] = readme.match(/```sh\n([^]*?)```/)
+  return block.trim().split('\n').map((line) => line.replace(/#.*/, '').trim().split(/\s+/))
+}
+
+describe('the first two commands of the README', { skip: TARGET !== 'ues' && 'it is our README' }, () => {
+  it('start a node and make an account, run as they stand there', async () => {
+    const [[cargo, ...up], [, ...create]] = await firstCommands()
+    assert.equal(cargo, 'cargo')
+    const dir = await scratch('first')
+    const port = await freePort()
+    const data = ['--data', path.join(dir, 'data')]
+    const program = new Program('cargo', cargo, [...up, ...data, '--listen', `127.0.0.1:${port}`], {}, root)
+    try {
+      await program.answers(`http://127.0.0.1:${port}/xrpc/_health`)
+      const { stdout } = await promisify(execFile)(cargo, [...create, ...data], { cwd: root })
+      assert.match(stdout, /alice\.test/)
+    } finally {
+      await program.stop()
+      await rm(dir, { recursive: true, force: true })
+    }
+  })
+})
 
 describe('the tour', { skip: TARGET !== 'ues' && 'it is a tour of our node' }, () => {
   let server, dir, data, did

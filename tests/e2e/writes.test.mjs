@@ -2,9 +2,9 @@
 // afterwards, is what the official server answers and keeps. A row is [name, method, body]; rows build on each other.
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
-import { newAccount } from '../lib/accounts.mjs'
 import { dataRoot } from '../lib/repos.mjs'
-import { TARGET, startPds, startTarget } from '../lib/servers.mjs'
+import { TARGET } from '../lib/servers.mjs'
+import { startSides, stopSides } from '../lib/sides.mjs'
 import { procedure } from '../lib/xrpc.mjs'
 
 const POST = 'app.bsky.feed.post'
@@ -85,11 +85,8 @@ const withoutCommit = new Set(['applyWrites: nothing', 'applyWrites: update to t
 
 describe('corner cases of writing', () => {
   let sides
-  before(async () => {
-    const servers = await Promise.all([startTarget(), startPds()])
-    sides = await Promise.all(servers.map(async (server) => ({ server, account: await newAccount(server) })))
-  })
-  after(() => Promise.all((sides ?? []).map(({ server }) => server.close())))
+  before(async () => (sides = await startSides()))
+  after(() => stopSides(sides))
 
   const shape = ({ status, error, body }) =>
     status === 200

@@ -22,11 +22,11 @@ process.on('exit', () => {
 
 /** A started program. `log` holds the last part of what it printed. */
 export class Program {
-  constructor(name, command, args, env = {}) {
+  constructor(name, command, args, env = {}, cwd = undefined) {
     this.name = name
     this.log = ''
     this.exited = false
-    this.child = spawn(command, args, { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
+    this.child = spawn(command, args, { cwd, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
     running.add(this.child)
     const keep = (chunk) => {
       this.log = (this.log + chunk).slice(-64 * 1024)

@@ -156,6 +156,12 @@ impl Cursor<'_> {
     }
 }
 
+/// The multihash of each change, up to the first that cannot be read.
+pub(crate) fn multihashes(ops: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut cursor = Cursor { ops, at: 0 };
+    std::iter::from_fn(move || ops.get(cursor.change()?.mh))
+}
+
 /// Reads changes back, sharing the memory of their bytes. Ends with an error when they are cut off or unknown.
 pub(crate) struct BlockOps {
     ops: Bytes,
@@ -280,6 +286,7 @@ mod tests {
         assert_eq!(block::decode(row.clone()).unwrap(), vec![5; 4000]);
         assert_eq!((ops[2].r, &ops[2].change), (r(3), &Change::Refer));
         assert_eq!((ops[3].r, &ops[3].change), (r(2), &Change::Release));
+        assert!(multihashes(&bytes).eq(ops.iter().map(|op| &op.mh[..])));
 
         for cut in 1..bytes.len() {
             let whole = BlockOps::new(Bytes::copy_from_slice(&bytes[..cut])).collect::<Vec<_>>();

@@ -310,11 +310,10 @@ impl Committer {
         moving: Moving,
     ) -> Result<Applied, EngineError> {
         let pending = pending.unwrap_or_default();
-        let sizes = || pending.iter().map(|p| p.batch.block_ops().len());
-        let young: usize = sizes().sum();
+        let young: usize = pending.iter().map(|p| p.batch.block_ops().len()).sum();
         let move_now = match moving {
             Moving::Now => !self.nursery.is_empty() || young > 0,
-            Moving::IfFull => sizes().any(|len| len >= LARGE) || self.nursery.is_full(young),
+            Moving::IfFull => self.nursery.is_full(young),
         };
         if !move_now && pending.iter().all(|p| p.batch.is_empty()) {
             return Ok(Applied::Nothing);
@@ -360,9 +359,7 @@ impl Committer {
         }
         Ok(Applied::Something)
     }
-}
 
-impl Committer {
     /// Applies one large batch with the rows of its blocks. Nothing may be in the nursery.
     fn apply_large(&self, batch: &Batch) -> Result<Applied, EngineError> {
         let rows = BlockRows::new(batch.block_ops()).map_err(|Malformed(at)| {

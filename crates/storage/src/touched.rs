@@ -2,10 +2,8 @@
 
 use std::collections::HashSet;
 
-use bytes::Bytes;
-
 use crate::batch::Batch;
-use crate::block_ops::BlockOps;
+use crate::block_ops;
 use crate::format::{digest_prefix_of, read_u64};
 
 /// Touched digests that are remembered for the collector; beyond it every digest counts as touched.
@@ -45,11 +43,9 @@ impl Touched {
         if !self.on || self.overflow {
             return;
         }
-        for op in BlockOps::new(Bytes::copy_from_slice(batch.block_ops())).flatten() {
-            if let Some(short) = Self::short(&digest_prefix_of(&op.mh)) {
-                self.digests.insert(short);
-            }
-        }
+        let digests = block_ops::multihashes(batch.block_ops()).map(digest_prefix_of);
+        self.digests
+            .extend(digests.filter_map(|digest| Self::short(&digest)));
         if self.digests.len() > MAX_TOUCHED {
             self.overflow = true;
             self.digests = HashSet::new();

@@ -1,13 +1,13 @@
 //! Keeping the process small.
 
-/// Where jemalloc reads how it is to work; an operator who sets it decides alone.
+/// Where jemalloc reads how it is to work; an operator who sets it decides alone. On Linux it serves what is written in
+/// C too, under its usual names.
 #[cfg(all(unix, not(target_env = "msvc")))]
-const ALLOCATOR: &str = "MALLOC_CONF";
-
-/// How glibc's allocator, which still serves SQLite and what else is not written in Rust, is told how many arenas it
-/// may have.
-#[cfg(all(unix, not(target_env = "msvc")))]
-const ARENAS: &str = "MALLOC_ARENA_MAX";
+const ALLOCATOR: &str = if cfg!(target_os = "linux") {
+    "MALLOC_CONF"
+} else {
+    "_RJEM_MALLOC_CONF"
+};
 
 /// Starts the program again, once, with an allocator that suits a node.
 ///
@@ -34,7 +34,6 @@ pub fn set_up() {
             let _ = command
                 .args(arguments)
                 .env(ALLOCATOR, options(cores))
-                .env(ARENAS, cores.to_string())
                 .exec();
         }
     }
