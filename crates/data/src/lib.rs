@@ -41,7 +41,7 @@ mod stored;
 pub mod unixfs;
 pub mod varint;
 
-pub use cid::Cid;
+pub use cid::{Cid, Version};
 pub use ipld_core::ipld::Ipld;
 
 pub use content_id::{

@@ -223,6 +223,11 @@ impl Store {
             || shared.engine.contains(ks::BLOCKS, key.as_ref())?)
     }
 
+    /// The time by the store's clock, in milliseconds since the Unix epoch: the one that expiry goes by.
+    pub fn now_ms(&self) -> u64 {
+        self.shared().options.clock.now_ms()
+    }
+
     /// The event log.
     pub fn log(&self) -> &EventLog {
         &self.shared().log
