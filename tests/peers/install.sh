@@ -1,6 +1,9 @@
 #!/usr/bin/env bash
-# Installs the software that the end-to-end tests and the node benchmark run against:
-# node 22 (the newest AT Protocol packages need it), the npm packages of tests/package-lock.json, and Kubo.
+# Installs the software that the end-to-end tests and the benchmarks run against:
+# node 22 (the newest AT Protocol packages need it), the npm packages of tests/package-lock.json, Kubo,
+# IPFS-Cluster and the NATS server.
+#   install.sh          everything
+#   install.sh PEER…    the named ones: npm, kubo, ipfs-cluster, nats
 # Idempotent: each step leaves a stamp named after its inputs and is skipped while the stamp is right.
 # Everything lands in .peers/ and tests/node_modules/, which git ignores.
 set -euo pipefail
@@ -52,22 +55,63 @@ install_packages() {
   printf '%s' "$want" >"$tests/node_modules/.stamp"
 }
 
-# A module of its own pins Kubo and all that it is built of; the Go toolchain must be there.
-install_kubo() {
-  local want go
-  want="$(cat "$here/kubo/go.mod" "$here/kubo/go.sum" "$here/kubo/tools.go" | sha256sum | cut -d' ' -f1)"
-  stamped "$peers/kubo/.stamp" "$want" && return
+# Builds a peer written in Go: install_go PEER TITLE PACKAGE…
+# A module of its own pins each peer and all that it is built of; the Go toolchain must be there.
+install_go() {
+  local peer="$1" title="$2" want go
+  shift 2
+  want="$(cat "$here/$peer/go.mod" "$here/$peer/go.sum" "$here/$peer/tools.go" | sha256sum | cut -d' ' -f1)"
+  stamped "$peers/$peer/.stamp" "$want" && return
   go="$(command -v go || echo /usr/local/go/bin/go)"
-  say "Kubo (about three minutes the first time)"
-  mkdir -p "$peers/kubo"
-  rm -f "$peers/kubo/.stamp"
-  (cd "$here/kubo" && "$go" build -mod=readonly -buildvcs=false -trimpath -o "$peers/kubo/ipfs" github.com/ipfs/kubo/cmd/ipfs)
-  printf '%s' "$want" >"$peers/kubo/.stamp"
+  say "$title"
+  mkdir -p "$peers/$peer"
+  rm -f "$peers/$peer/.stamp"
+  (cd "$here/$peer" && nice "$go" build -mod=readonly -buildvcs=false -trimpath -o "$peers/$peer/" "$@")
+  printf '%s' "$want" >"$peers/$peer/.stamp"
 }
 
-install_node
-export PATH="$node_home/bin:$PATH"
-npm="$node_home/lib/node_modules/npm"
-install_packages
-install_kubo
-say "ready: node $("$node_home/bin/node" --version), $("$peers/kubo/ipfs" --version)"
+# The compliance checks of the Pinning Service API; their specification is read from the vectors, not from the network.
+install_compliance() {
+  local want home="$tests/compliance" constants
+  want="$(cat "$home/package.json" "$home/package-lock.json" "$here/install.sh" | sha256sum | cut -d' ' -f1)"
+  stamped "$home/node_modules/.stamp" "$want" && return
+  say "compliance checks of the Pinning Service API"
+  cd "$home"
+  node "$npm/bin/npm-cli.js" ci --ignore-scripts --no-audit --no-fund --loglevel=error
+  constants="$home/node_modules/@ipfs-shipyard/pinning-service-compliance/dist/src/utils/constants.js"
+  sed -i "s|^const specLocation = .*|const specLocation = '$root/../shared/vectors/pinning-service/ipfs-pinning-service.yaml';|" "$constants"
+  printf '%s' "$want" >"$home/node_modules/.stamp"
+}
+
+install_npm() {
+  install_node
+  export PATH="$node_home/bin:$PATH"
+  npm="$node_home/lib/node_modules/npm"
+  install_packages
+  install_compliance
+  say "ready: node $("$node_home/bin/node" --version)"
+}
+
+install_kubo() {
+  install_go kubo "Kubo (about three minutes the first time)" github.com/ipfs/kubo/cmd/ipfs
+  say "ready: $("$peers/kubo/ipfs" --version)"
+}
+
+install_ipfs-cluster() {
+  local cmd=github.com/ipfs-cluster/ipfs-cluster/cmd
+  install_go ipfs-cluster "IPFS-Cluster (about three minutes the first time)" "$cmd/ipfs-cluster-service" "$cmd/ipfs-cluster-ctl"
+  say "ready: $("$peers/ipfs-cluster/ipfs-cluster-service" --version)"
+}
+
+install_nats() {
+  install_go nats "NATS server (half a minute the first time)" github.com/nats-io/nats-server/v2
+  say "ready: $("$peers/nats/nats-server" --version)"
+}
+
+[ $# -gt 0 ] || set -- npm kubo ipfs-cluster nats
+for peer in "$@"; do
+  case "$peer" in
+  npm | kubo | ipfs-cluster | nats) "install_$peer" ;;
+  *) say "no peer is called $peer: npm, kubo, ipfs-cluster, nats"; exit 2 ;;
+  esac
+done
