@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    account, blob, car, check, completions, config, lexicon, post, record, reindex, repo, status,
-    up,
+    account, blob, car, check, completions, config, key, lexicon, pin, post, record, reindex, repo,
+    status, up, worker,
 };
 
 /// A node for your own data, in one program.
@@ -100,6 +100,15 @@ pub enum Command {
     /// Lexicons: the schemas of records and calls
     #[command(subcommand)]
     Lexicon(lexicon::Command),
+    /// Pins: content that is kept alive
+    #[command(subcommand, visible_alias = "pins")]
+    Pin(pin::Command),
+    /// API keys of the pin service
+    #[command(subcommand, visible_alias = "keys")]
+    Key(key::Command),
+    /// Workers of the pin service
+    #[command(subcommand, visible_alias = "workers")]
+    Worker(worker::Command),
     /// Verifies all that is stored: every block, tree, signature and reference
     Check(check::Args),
     /// Builds the indexes anew from the event log

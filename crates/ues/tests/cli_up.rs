@@ -76,6 +76,42 @@ fn answers_health_and_shows_its_page() {
 }
 
 #[test]
+fn shows_its_pins_to_people_here_and_to_prometheus() {
+    let place = Place::new();
+    let node = place.up();
+    let get = |path: &str, headers: &str| {
+        let request = format!("GET {path} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n");
+        http(node.address(), &request)
+    };
+    let metrics = get("/metrics", "Host: localhost\r\n");
+    assert!(metrics.starts_with("HTTP/1.1 200"), "{metrics}");
+    assert!(
+        metrics.contains("text/plain; version=0.0.4") && metrics.contains("pin_store_operation"),
+        "{metrics}"
+    );
+    let html = "Accept: text/html\r\n";
+    let page = get("/pins", &format!("Host: localhost\r\n{html}"));
+    assert!(
+        page.starts_with("HTTP/1.1 200") && page.contains("<h2>Workers</h2>"),
+        "{page}"
+    );
+    for others in [
+        "Host: localhost\r\n".to_owned(),
+        format!("Host: node.example\r\n{html}"),
+        format!("Host: localhost\r\nOrigin: https://node.example\r\n{html}"),
+        format!("Host: localhost\r\nX-Forwarded-For: 192.0.2.1\r\n{html}"),
+    ] {
+        let refused = get("/pins", &others);
+        assert!(refused.starts_with("HTTP/1.1 401"), "{others}: {refused}");
+    }
+    let quiet = Place::new();
+    let node = quiet.up_with(&["--set", "pins.metrics=false"]);
+    let request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let missing = http(node.address(), request);
+    assert!(missing.starts_with("HTTP/1.1 404"), "{missing}");
+}
+
+#[test]
 fn a_taken_port_is_said() {
     let place = Place::new();
     let holder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

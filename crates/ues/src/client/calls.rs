@@ -245,7 +245,7 @@ impl Client {
         Ok(request)
     }
 
-    async fn json(&self, request: Request<Body>) -> Outcome<Value> {
+    pub(super) async fn json(&self, request: Request<Body>) -> Outcome<Value> {
         let response = self.good(request).await?;
         let body = collect(response).await?;
         if body.is_empty() {
@@ -254,7 +254,7 @@ impl Client {
         serde_json::from_slice(&body).map_err(Failure::while_doing("read the node's answer"))
     }
 
-    async fn good(&self, request: Request<Body>) -> Outcome<Response<Body>> {
+    pub(super) async fn good(&self, request: Request<Body>) -> Outcome<Response<Body>> {
         let response = self.transport.send(request).await?;
         let status = response.status();
         if status.is_success() {
@@ -274,7 +274,12 @@ pub struct Session {
     pub token: String,
 }
 
-fn request(method: Method, path: &str, token: Option<&str>, body: Body) -> Outcome<Request<Body>> {
+pub(super) fn request(
+    method: Method,
+    path: &str,
+    token: Option<&str>,
+    body: Body,
+) -> Outcome<Request<Body>> {
     let mut builder = Request::builder().method(method).uri(path);
     if let Some(token) = token {
         builder = builder.header(AUTHORIZATION, format!("Bearer {token}"));

@@ -6,10 +6,12 @@
 mod calls;
 mod connect;
 mod error;
+mod pins;
 mod transport;
 
 pub use calls::{Download, Session, query_string};
 pub use connect::{connect, connect_to};
+pub use pins::Lines;
 pub use transport::Transport;
 
 /// A node to talk to, with the operator's rights.
@@ -19,6 +21,10 @@ pub struct Client {
 }
 
 impl Client {
+    pub(super) fn secret(&self) -> &str {
+        &self.secret
+    }
+
     /// Whether the node runs in another process.
     pub fn is_remote(&self) -> bool {
         matches!(self.transport, Transport::Remote { .. })

@@ -7,13 +7,16 @@ pub mod car;
 pub mod check;
 pub mod completions;
 pub mod config;
+pub mod key;
 pub mod lexicon;
+pub mod pin;
 pub mod post;
 pub mod record;
 pub mod reindex;
 pub mod repo;
 pub mod status;
 pub mod up;
+pub mod worker;
 
 use std::path::PathBuf;
 
@@ -71,6 +74,9 @@ async fn run_async(context: &Context, command: Command) -> Outcome {
         Command::Blob(command) => blob::run(context, command).await,
         Command::Car(command) => car::run(context, command),
         Command::Lexicon(command) => lexicon::run(context, command).await,
+        Command::Pin(command) => pin::run(context, command).await,
+        Command::Key(command) => key::run(context, command).await,
+        Command::Worker(command) => worker::run(context, command).await,
         Command::Check(args) => check::run(context, args).await,
         Command::Reindex(args) => reindex::run(context, args).await,
         Command::Config(command) => config::run(context, command),

@@ -140,6 +140,68 @@ pub const SETTINGS: &[Setting] = &[
         help: "Hours that an uploaded blob waits for a record that refers to it before it is removed; 0: for ever.",
     },
     Setting {
+        key: "pins.roles",
+        kind: Kind::List,
+        default: "api,planner,worker",
+        help: "What this process does for the pin service: api, planner, worker. Empty: there is no pin service.",
+    },
+    Setting {
+        key: "pins.backend",
+        kind: Kind::Choice(&["embedded", "kubo"]),
+        default: "embedded",
+        help: "Where this process's worker keeps content: in the node's own store, or in a Kubo.",
+    },
+    Setting {
+        key: "pins.kubo_api",
+        kind: Kind::Text,
+        default: "http://127.0.0.1:5001",
+        help: "RPC address of the Kubo, with `pins.backend = \"kubo\"`.",
+    },
+    Setting {
+        key: "pins.replication_min",
+        kind: Kind::Count,
+        default: "1",
+        help: "Fewest copies of a pin that does not say how many it wants.",
+    },
+    Setting {
+        key: "pins.replication_max",
+        kind: Kind::Count,
+        default: "1",
+        help: "Most copies of a pin that does not say how many it wants.",
+    },
+    Setting {
+        key: "pins.worker_name",
+        kind: Kind::Text,
+        default: "",
+        help: "Name of this process's worker, for people. Empty: the name of the machine.",
+    },
+    Setting {
+        key: "pins.worker_tags",
+        kind: Kind::List,
+        default: "",
+        help: "What you say of this process's worker, such as region=eu,disk=ssd. Copies go to different regions.",
+    },
+    Setting {
+        key: "pins.cluster_listen",
+        kind: Kind::Text,
+        default: "127.0.0.1:9094",
+        help: "Where the IPFS-Cluster REST API listens. Empty: nowhere.",
+    },
+    Setting {
+        key: "pins.bus",
+        kind: Kind::Text,
+        default: "embedded",
+        help: "What carries work between API, planners and workers: `embedded`, or the address of a NATS server with\n\
+               JetStream, such as nats://127.0.0.1:4222.",
+    },
+    Setting {
+        key: "pins.metrics",
+        kind: Kind::Flag,
+        default: "true",
+        help: "Whether /metrics is served, for Prometheus. Whoever reaches the node can read it, and with it the\n\
+               names of the largest owners.",
+    },
+    Setting {
         key: "limits.blob_bytes",
         kind: Kind::Bytes,
         default: "5MB",

@@ -35,6 +35,8 @@ pub struct Config {
     pub firehose: Firehose,
     /// Uploaded blobs.
     pub blobs: Blobs,
+    /// The pin service.
+    pub pins: Pins,
     /// Sizes.
     pub limits: Limits,
     /// Rates.
@@ -127,6 +129,54 @@ pub struct Firehose {
 pub struct Blobs {
     /// Hours that an uploaded blob waits for a record; 0: for ever.
     pub temporary_hours: u64,
+}
+
+/// The `pins` section.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pins {
+    /// What this process does: `api`, `planner`, `worker`.
+    pub roles: Vec<Role>,
+    /// Where this process's worker keeps content.
+    pub backend: PinBackend,
+    /// RPC address of the Kubo.
+    pub kubo_api: String,
+    /// Fewest copies by default.
+    pub replication_min: u32,
+    /// Most copies by default.
+    pub replication_max: u32,
+    /// Name of this process's worker; empty for the machine's.
+    pub worker_name: String,
+    /// `KEY=VALUE` of this process's worker.
+    pub worker_tags: Vec<String>,
+    /// Where the IPFS-Cluster REST API listens; empty for nowhere.
+    pub cluster_listen: String,
+    /// `embedded`, or the address of a NATS server.
+    pub bus: String,
+    /// Whether measurements are served.
+    pub metrics: bool,
+}
+
+/// What a process does for the pin service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Takes requests.
+    Api,
+    /// Decides who keeps what.
+    Planner,
+    /// Keeps content.
+    Worker,
+}
+
+/// Where a worker keeps content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PinBackend {
+    /// In the node's own store.
+    Embedded,
+    /// In a Kubo.
+    Kubo,
 }
 
 /// The `rate_limits` section.

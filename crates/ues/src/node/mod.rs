@@ -4,6 +4,7 @@ mod index;
 mod keys;
 mod open;
 pub mod operator;
+mod pinning;
 pub mod run_file;
 pub mod secret;
 mod settings;

@@ -12,6 +12,7 @@ use ues_storage::{OpenError, Store};
 
 use super::index::Index;
 use super::operator::{self, Operator};
+use super::pinning::Pinning;
 use super::{keys, secret, settings};
 use crate::config::Config;
 use crate::failure::Failure;
@@ -65,6 +66,7 @@ impl From<NodeError> for Failure {
 pub struct Node {
     server: Server,
     index: Index,
+    pinning: Pinning,
     secret: String,
     data: PathBuf,
 }
@@ -82,6 +84,7 @@ impl Node {
     pub async fn open(config: &Config) -> Result<Self, NodeError> {
         let data = config.data.clone();
         let store = Store::open(&data.join(STORE), settings::store(config))?;
+        let pin_store = store.clone();
         let folder = |source| NodeError::Folder {
             path: data.clone(),
             source,
@@ -89,14 +92,22 @@ impl Node {
         let secret = secret::read_or_make(&data).map_err(folder)?;
         let keys = keys::open(&data, config)?;
         let cannot = |e: &dyn std::fmt::Display| NodeError::Server(e.to_string());
-        let server = Server::new(settings::server(config), store, keys).map_err(|e| cannot(&e))?;
+        let server =
+            Server::new(settings::server(config), store, keys.server).map_err(|e| cannot(&e))?;
         operator::load_lexicons(server.context()).map_err(|e| cannot(&e))?;
         let index = Index::open(&data, server.context())?;
         let app = Operator::new(&secret, data.clone(), index.clone());
         let server = server.app(Arc::new(app)).map_err(|e| cannot(&e))?;
+        let pinning = Pinning::open(pin_store, config, keys.worker, &secret)
+            .await
+            .map_err(|e| cannot(&e))?;
+        let server = server
+            .app(Arc::new(pinning.app()))
+            .map_err(|e| cannot(&e))?;
         Ok(Self {
             server,
             index,
+            pinning,
             secret,
             data,
         })
@@ -132,7 +143,10 @@ impl Node {
         shutdown: impl Future<Output = ()>,
     ) -> std::io::Result<()> {
         let store = self.server.context().store.clone();
+        let side = self.pinning.serve().await;
         let served = self.server.serve(listener, shutdown).await;
+        side.stop().await;
+        self.pinning.stop().await;
         close(store, self.index).await;
         served
     }
@@ -141,6 +155,7 @@ impl Node {
     pub async fn close(self) {
         let store = self.server.context().store.clone();
         self.server.stop();
+        self.pinning.stop().await;
         close(store, self.index).await;
     }
 }

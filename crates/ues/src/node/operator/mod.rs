@@ -23,7 +23,7 @@ use ues_atproto::{App, Context};
 
 use super::index::Index;
 
-pub use answer::Refusal;
+pub use answer::{Answer, Refusal};
 pub use lexicons::load as load_lexicons;
 
 /// The operator's routes as an application on the server.
@@ -87,7 +87,8 @@ impl App for Operator {
     }
 }
 
-async fn authorize(State(secret): State<Arc<str>>, request: Request, next: Next) -> Response {
+/// Lets the operator in and nobody else.
+pub async fn authorize(State(secret): State<Arc<str>>, request: Request, next: Next) -> Response {
     let given = request
         .headers()
         .get(AUTHORIZATION)

@@ -1,0 +1,68 @@
+//! The pin service's routes on the node's main listener.
+
+use axum::Router;
+use axum::extract::State;
+use axum::middleware;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use http::header::CONTENT_TYPE;
+use ues_atproto::{App, Context};
+
+use super::{Parts, callers, content, keys, page, workers};
+use crate::node::operator::authorize;
+
+/// The pin service as an application on the node's server.
+pub struct PinningApp {
+    parts: Option<Parts>,
+}
+
+impl PinningApp {
+    /// With these parts; none when this process has no role in the pin service.
+    pub fn new(parts: Option<Parts>) -> Self {
+        Self { parts }
+    }
+}
+
+impl App for PinningApp {
+    fn name(&self) -> &'static str {
+        "pins"
+    }
+
+    fn routes(&self, _: &Context) -> Router {
+        let Some(parts) = &self.parts else {
+            return Router::new();
+        };
+        let operator = Router::new()
+            .merge(keys::routes())
+            .merge(workers::routes())
+            .with_state(parts.clone())
+            .layer(middleware::from_fn_with_state(
+                parts.secret.clone(),
+                authorize,
+            ));
+        let mut routes = Router::new().nest("/admin/v1", operator);
+        if parts.metrics {
+            routes = routes.merge(
+                Router::new()
+                    .route("/metrics", get(metrics))
+                    .with_state(parts.clone()),
+            );
+        }
+        if !parts.api {
+            return routes;
+        }
+        let authenticate = callers::authenticate(&parts.access, &parts.secret, None);
+        routes
+            .merge(content::routes(parts.clone(), authenticate.clone()))
+            .merge(
+                ues_pins::pinning_service::routes(parts.pins.clone(), authenticate)
+                    .route_layer(middleware::from_fn_with_state(parts.clone(), page::or_api)),
+            )
+    }
+}
+
+/// `GET /metrics`, for Prometheus.
+async fn metrics(State(parts): State<Parts>) -> Response {
+    let text = parts.pins.metrics_text().await;
+    ([(CONTENT_TYPE, ues_pins::metrics::CONTENT_TYPE)], text).into_response()
+}
