@@ -43,6 +43,9 @@ export class Server {
   }
 }
 
+/** The data folder of our node. */
+export const dataOf = (server) => path.join(server.dir, 'data')
+
 /** Our node on an empty (or given) folder. Rate limits are off unless `env` says otherwise. */
 export async function startUes({ dir, port, env = {}, args = [] } = {}) {
   const keepData = dir !== undefined
@@ -53,7 +56,7 @@ export async function startUes({ dir, port, env = {}, args = [] } = {}) {
     'ues',
     uesBinary(),
     ['up', '--data', path.join(dir, 'data'), '--listen', `127.0.0.1:${port}`, ...args],
-    { UES_RATE_LIMITS_ENABLED: 'false', ...env },
+    { UES_RATE_LIMITS_ENABLED: 'false', UES_PINS_CLUSTER_LISTEN: '', ...env },
   )
   await program.answers(`${url}/xrpc/_health`)
   return new Server({ kind: 'ues', url, port, plcUrl: `${url}/plc`, dir, keepData, program })

@@ -1,0 +1,176 @@
+// A real IPFS-Cluster of one peer with a Kubo, our node in its place, and what clients say to either.
+import { execFile } from 'node:child_process'
+import { readFile, rm, writeFile } from 'node:fs/promises'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { Kubo } from './kubo.mjs'
+import { Program, freePort } from './process.mjs'
+import { scratch, startUes } from './servers.mjs'
+
+const PEERS = fileURLToPath(new URL('../../.peers/ipfs-cluster/', import.meta.url))
+const run = promisify(execFile)
+
+/** Somebody who speaks the REST API of IPFS-Cluster. */
+class Side {
+  constructor(name, port) {
+    this.name = name
+    this.port = port
+    this.url = `http://127.0.0.1:${port}`
+  }
+
+  /** Calls it; returns status, headers and the lines of the answer. */
+  async call(method, path, headers = {}) {
+    const res = await fetch(`${this.url}${path}`, { method, headers, redirect: 'manual' })
+    const text = await res.text()
+    const json = res.headers.get('content-type')?.includes('json')
+    const lines = json ? text.split('\n').filter(Boolean).map((line) => JSON.parse(line)) : []
+    return { status: res.status, headers: res.headers, lines, text }
+  }
+
+  /** Runs the original's command line against it; returns exit code and what it printed. */
+  async ctl(...args) {
+    const all = ['--host', `/ip4/127.0.0.1/tcp/${this.port}`, ...args]
+    try {
+      const { stdout } = await run(path.join(PEERS, 'ipfs-cluster-ctl'), all, { timeout: 60_000 })
+      return { code: 0, stdout }
+    } catch (error) {
+      return { code: error.code, stdout: error.stdout, stderr: error.stderr }
+    }
+  }
+
+  /** Runs the command line with JSON as its output; fails when it fails. */
+  async ctlJson(...args) {
+    const done = await this.ctl('--enc', 'json', ...args)
+    if (done.code !== 0) throw new Error(`${this.name}: ${args.join(' ')}: ${done.stdout}${done.stderr}`)
+    return parseAll(done.stdout)
+  }
+
+  /** Learns the ids that differ between sides. */
+  async learn() {
+    const [id] = (await this.call('GET', '/id')).lines
+    this.names = new Map([
+      [id.id, 'PEER'],
+      [id.ipfs.id, 'IPFS'],
+    ])
+    this.peername = id.peername
+  }
+
+  /** A value without what must differ: ids, times, addresses; and without what is empty, in which they may differ. */
+  plain(value) {
+    if (Array.isArray(value)) return value.map((item) => this.plain(item))
+    if (value && typeof value === 'object') {
+      const fields = Object.entries(value)
+        .filter(([key]) => !UNLIKE.has(key))
+        .map(([key, field]) => [this.plain(key), key === 'expire_at' ? endOf(field) : this.plain(field)])
+        .filter(([, field]) => !isEmpty(field))
+      return Object.fromEntries(fields)
+    }
+    if (typeof value !== 'string') return value
+    if (/^\d{4}-\d\d-\d\dT/.test(value)) return timeOf(value)
+    return this.names.get(value) ?? (value === this.peername ? 'NAME' : value)
+  }
+}
+
+/** Addresses are nobody's business, and how often a pin was tried depends on the machine. */
+const UNLIKE = new Set(['addresses', 'ipfs_peer_addresses', 'cluster_peers_addresses', 'attempt_count', 'version'])
+
+const isEmpty = (value) =>
+  value === null || value === '' || (typeof value === 'object' && Object.keys(value).length === 0)
+
+/** Whether a time is of today, or none. */
+function timeOf(text) {
+  if (text.startsWith('0001')) return 'NEVER'
+  return Math.abs(Date.parse(text) - Date.now()) < 600_000 ? 'NOW' : text
+}
+
+/** An end in minutes from now, roughly. */
+function endOf(text) {
+  if (text.startsWith('0001')) return 'NEVER'
+  return `${Math.round((Date.parse(text) - Date.now()) / 600_000)}0 minutes`
+}
+
+/** The JSON values that stand one behind the other in a text. */
+function parseAll(text) {
+  const found = []
+  let value = ''
+  for (const line of text.split('\n')) {
+    value += line
+    // Every value of the command line begins and ends at the margin.
+    if (/^[}\]]/.test(line) || /^(\[\]|\{\}|null|".*")$/.test(line)) {
+      found.push(JSON.parse(value))
+      value = ''
+    }
+  }
+  return found
+}
+
+/** A real IPFS-Cluster that knows one peer: itself. `copies` is what a pin has that does not say. */
+export async function startOriginal({ copies = 1 } = {}) {
+  const kubo = await Kubo.start()
+  const dir = await scratch('ipfs-cluster')
+  const env = { IPFS_CLUSTER_PATH: dir, IPFS_TELEMETRY: 'off' }
+  const service = path.join(PEERS, 'ipfs-cluster-service')
+  await run(service, ['init', '--consensus', 'crdt'], { env: { ...process.env, ...env } })
+  const file = path.join(dir, 'service.json')
+  const config = JSON.parse(await readFile(file, 'utf8'))
+  const address = async () => `/ip4/127.0.0.1/tcp/${await freePort()}`
+  const port = await freePort()
+  const api = `/ip4/127.0.0.1/tcp/${kubo.port}`
+  Object.assign(config.cluster, {
+    listen_multiaddress: [await address()],
+    replication_factor_min: copies,
+    replication_factor_max: copies,
+  })
+  config.api.restapi.http_listen_multiaddress = `/ip4/127.0.0.1/tcp/${port}`
+  config.api.ipfsproxy.listen_multiaddress = await address()
+  config.api.ipfsproxy.node_multiaddress = api
+  config.api.pinsvcapi.http_listen_multiaddress = await address()
+  config.ipfs_connector.ipfshttp.node_multiaddress = api
+  await writeFile(file, JSON.stringify(config))
+  const program = new Program('ipfs-cluster', service, ['daemon'], env)
+  const side = new Side('the original', port)
+  await program.answers(`${side.url}/id`)
+  // It answers before its own metrics have come round; without them it allocates nothing.
+  await ready(async () => (await side.call('GET', '/monitor/metrics/freespace')).lines[0]?.length === 1)
+  await side.learn()
+  side.kubo = kubo
+  side.close = async () => {
+    await program.stop()
+    await kubo.close()
+    await rm(dir, { recursive: true, force: true })
+  }
+  return side
+}
+
+/** Our node with a Kubo of its own. */
+export async function startOurs({ env = {} } = {}) {
+  const kubo = await Kubo.start()
+  const port = await freePort()
+  const server = await startUes({
+    env: {
+      UES_PINS_BACKEND: 'kubo',
+      UES_PINS_KUBO_API: kubo.api,
+      UES_PINS_CLUSTER_LISTEN: `127.0.0.1:${port}`,
+      ...env,
+    },
+  })
+  const side = new Side('ours', port)
+  await ready(async () => (await side.call('GET', '/id')).lines[0]?.ipfs?.id)
+  await side.learn()
+  side.kubo = kubo
+  side.server = server
+  side.close = async () => {
+    await server.close()
+    await kubo.close()
+  }
+  return side
+}
+
+async function ready(condition) {
+  const deadline = Date.now() + 60_000
+  while (!(await condition().catch(() => false))) {
+    if (Date.now() > deadline) throw new Error('not ready within a minute')
+    await new Promise((resolve) => setTimeout(resolve, 50))
+  }
+}
