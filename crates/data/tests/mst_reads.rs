@@ -215,7 +215,7 @@ proptest! {
         changes in prop::collection::vec((0..5000u32, any::<bool>()), 0..20),
         limit in 0..60usize,
     ) {
-        let (shelf, mut tree) = stored(&old);
+        let (mut shelf, mut tree) = stored(&old);
         tree.load_all(&shelf).unwrap();
         prop_assert_eq!(tree.resident_nodes(), shelf.blocks.len());
         let mut model = old;
@@ -233,6 +233,7 @@ proptest! {
         }
         prop_assert_eq!(tree.root(), reference(&model).0);
         let (_, blocks) = reference(&model);
+        shelf.apply(&tree.flush());
         tree.unload_to(limit);
         prop_assert!(tree.resident_nodes() <= limit.min(blocks.len()));
     }

@@ -1,7 +1,10 @@
 //! How much of a tree is in memory, and forgetting some of it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::block::{gap_link, link_digest};
+use super::digest::Digest;
 use super::error::MstError;
 use super::node::{Bounds, Kid, Node, Subtree};
 use super::shape::load_gap;
@@ -39,13 +42,17 @@ impl Tree {
             }
             lowest = layer;
         }
+        // What was hashed since the last flush has a digest, and nobody has stored it yet.
+        let unstored: HashSet<Digest> = self.ledger.sealed.iter().map(|(d, _)| *d).collect();
         self.root = match std::mem::take(&mut self.root) {
-            Subtree::Clean(digest, node) if usize::from(node.height) < lowest => {
+            Subtree::Clean(digest, node)
+                if usize::from(node.height) < lowest && !unstored.contains(&digest) =>
+            {
                 Subtree::Stored(digest)
             }
             mut root => {
                 if let Some(node) = root.node_mut() {
-                    forget(node, lowest);
+                    forget(node, lowest, &unstored);
                 }
                 root
             }
@@ -96,15 +103,22 @@ fn count(node: &Node, by_layer: &mut [usize; 256]) {
     }
 }
 
-/// Forgets clean nodes below layer `lowest`.
-fn forget(node: &mut Arc<Node>, lowest: usize) {
+/// Forgets clean nodes below layer `lowest` that are stored.
+fn forget(node: &mut Arc<Node>, lowest: usize, unstored: &HashSet<Digest>) {
     if !node.kids.iter().any(|kid| kid.node().is_some()) {
         return;
     }
-    for kid in &mut Arc::make_mut(node).kids {
+    let (block, kids) = Arc::make_mut(node).parts();
+    for (gap, kid) in kids.iter_mut().enumerate() {
+        let stored = || {
+            let digest = || link_digest(block, gap_link(block, gap));
+            unstored.is_empty() || digest().is_some_and(|digest| !unstored.contains(&digest))
+        };
         match kid {
-            Kid::Clean(child) if usize::from(child.height) < lowest => *kid = Kid::Stored,
-            Kid::Clean(child) | Kid::Dirty(child) => forget(child, lowest),
+            Kid::Clean(child) if usize::from(child.height) < lowest && stored() => {
+                *kid = Kid::Stored;
+            }
+            Kid::Clean(child) | Kid::Dirty(child) => forget(child, lowest, unstored),
             Kid::None | Kid::Stored => {}
         }
     }
