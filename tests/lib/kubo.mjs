@@ -23,6 +23,11 @@ export class Kubo {
     return kubo
   }
 
+  /** The port of its RPC. */
+  get port() {
+    return this.ports.api
+  }
+
   /** Stops the daemon and starts another Kubo, an empty one, at the same addresses. */
   async replace() {
     await this.program.stop()
