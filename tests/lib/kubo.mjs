@@ -28,10 +28,13 @@ export class Kubo {
     return this.ports.api
   }
 
-  /** Stops the daemon and starts another Kubo, an empty one, at the same addresses. */
-  async replace() {
+  /** Stops the daemon and starts another Kubo at the same addresses, with these contents as blocks and nothing pinned. */
+  async replace(contents) {
     await this.program.stop()
     await this.init('another')
+    const files = contents.map((_, i) => path.join(this.dir, `block-${i}`))
+    await Promise.all(files.map((file, i) => writeFile(file, contents[i])))
+    await this.ipfs(['--offline', 'block', 'put', '--cid-codec=raw', '--mhtype=sha2-256', ...files])
     await this.up()
   }
 

@@ -61,7 +61,9 @@ impl Desk<'_> {
         match placement {
             Some(p) if p.desired => match p.state {
                 PlacementState::Pinned => {
-                    let Some(worker) = self.fleet.get(id).filter(|w| self.is_heard(w)) else {
+                    // What a backend holds that does not answer is not known, and no reason to begin anew.
+                    let knows = |w: &&Worker| self.is_heard(w) && w.failing.is_none();
+                    let Some(worker) = self.fleet.get(id).filter(knows) else {
                         return;
                     };
                     if worker.content != p.content {
