@@ -37,15 +37,26 @@ fn check_subject(subject: &Subject) -> Result<(), BusError> {
     Ok(())
 }
 
+/// Whether something can be told.
+pub(crate) fn check_told(subject: &Subject, payload: &[u8]) -> Result<(), BusError> {
+    check_subject(subject)?;
+    check_size(payload)
+}
+
+fn check_size(payload: &[u8]) -> Result<(), BusError> {
+    if payload.len() > MAX_PAYLOAD {
+        return Err(BusError::TooLarge {
+            limit: MAX_PAYLOAD,
+            found: payload.len(),
+        });
+    }
+    Ok(())
+}
+
 /// Whether a message can be carried.
 pub(crate) fn check_message(message: &Message) -> Result<(), BusError> {
     check_subject(&message.subject)?;
-    if message.payload.len() > MAX_PAYLOAD {
-        return Err(BusError::TooLarge {
-            limit: MAX_PAYLOAD,
-            found: message.payload.len(),
-        });
-    }
+    check_size(&message.payload)?;
     match &message.id {
         Some(id)
             if id.is_empty() || id.len() > MAX_ID || id.bytes().any(|b| b.is_ascii_control()) =>

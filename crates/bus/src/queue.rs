@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::stream::BoxStream;
 
 use crate::message::{Message, Subject};
 
@@ -66,6 +67,18 @@ pub trait Bus: Send + Sync + 'static {
     /// # Errors
     /// [`BusError`].
     async fn queue(&self, spec: QueueSpec) -> Result<Arc<dyn WorkQueue>, BusError>;
+
+    /// Tells it to whoever listens just now, once and without promise: nothing of it is kept.
+    ///
+    /// # Errors
+    /// [`BusError`].
+    async fn tell(&self, subject: &Subject, payload: Bytes) -> Result<(), BusError>;
+
+    /// Hears what is told under this very subject from now on, by whichever process. Who does not keep up misses some.
+    ///
+    /// # Errors
+    /// [`BusError`].
+    async fn listen(&self, subject: &Subject) -> Result<BoxStream<'static, Bytes>, BusError>;
 
     /// How full the queues are.
     ///

@@ -25,6 +25,7 @@ pub mod tasks;
 
 mod clock;
 mod fleet;
+mod news;
 mod placement;
 mod request;
 mod request_id;

@@ -22,10 +22,13 @@ mod queues;
 mod rows;
 mod settle;
 mod take;
+mod told;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 use ues_storage::{Clock, CommitError, StorageError, Store};
@@ -34,7 +37,9 @@ use self::dead::DeadIndex;
 use self::ledger::Ledger;
 use self::queues::Route;
 use self::rows::Spaces;
-use crate::message::Message;
+use self::told::Told;
+use crate::limits::check_told;
+use crate::message::{Message, Subject};
 use crate::queue::{Bus, BusError, DeadLetter, QueueSpec, QueueStats, WorkQueue};
 
 /// Limits of an [`EmbeddedBus`], and its clock.
@@ -74,6 +79,7 @@ struct Core {
     options: EmbeddedOptions,
     routes: RwLock<Vec<Route>>,
     dead: Mutex<DeadIndex>,
+    told: Told,
     /// Held while queues are made or removed.
     changing: tokio::sync::Mutex<()>,
 }
@@ -109,6 +115,7 @@ impl EmbeddedBus {
             options,
             routes: RwLock::new(routes),
             dead: Mutex::new(dead),
+            told: Told::default(),
             changing: tokio::sync::Mutex::default(),
         }))))
     }
@@ -132,6 +139,17 @@ impl Bus for EmbeddedBus {
     async fn queue(&self, spec: QueueSpec) -> Result<Arc<dyn WorkQueue>, BusError> {
         let queue = self.0.open_queue(spec).await?;
         Ok(Arc::new(take::Consumer::new(Arc::clone(&self.0), queue)))
+    }
+
+    async fn tell(&self, subject: &Subject, payload: Bytes) -> Result<(), BusError> {
+        check_told(subject, &payload)?;
+        self.0.told.tell(subject, payload);
+        Ok(())
+    }
+
+    async fn listen(&self, subject: &Subject) -> Result<BoxStream<'static, Bytes>, BusError> {
+        check_told(subject, &Bytes::new())?;
+        Ok(self.0.told.listen(subject))
     }
 
     async fn stats(&self) -> Result<Vec<QueueStats>, BusError> {

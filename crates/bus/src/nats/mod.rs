@@ -28,12 +28,15 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::BoxStream;
 use parking_lot::Mutex;
 
 use self::link::Link;
 use self::names::Names;
-use crate::limits::check_spec;
-use crate::message::Message;
+use crate::limits::{check_spec, check_told};
+use crate::message::{Message, Subject};
 use crate::queue::{Bus, BusError, DeadLetter, QueueSpec, QueueStats, WorkQueue};
 
 pub use options::{NatsOptions, NatsTls};
@@ -79,6 +82,28 @@ impl Bus for NatsBus {
         self.0.link.ready().await?;
         let queue = take::NatsQueue::open(Arc::clone(&self.0), spec).await?;
         Ok(Arc::new(queue))
+    }
+
+    async fn tell(&self, subject: &Subject, payload: Bytes) -> Result<(), BusError> {
+        check_told(subject, &payload)?;
+        let subject = self.0.names.outside(subject.as_str());
+        let told = self.0.link.client.publish(subject, payload).await;
+        told.map_err(|e| BusError::Unavailable(e.to_string()))
+    }
+
+    async fn listen(&self, subject: &Subject) -> Result<BoxStream<'static, Bytes>, BusError> {
+        check_told(subject, &[])?;
+        self.0.link.ready().await?;
+        let subject = self.0.names.outside(subject.as_str());
+        let unavailable = |e: &dyn std::fmt::Display| BusError::Unavailable(e.to_string());
+        let client = &self.0.link.client;
+        let heard = client
+            .subscribe(subject)
+            .await
+            .map_err(|e| unavailable(&e))?;
+        // What is told from now on is heard: the server knows of it.
+        client.flush().await.map_err(|e| unavailable(&e))?;
+        Ok(heard.map(|message| message.payload).boxed())
     }
 
     async fn stats(&self) -> Result<Vec<QueueStats>, BusError> {

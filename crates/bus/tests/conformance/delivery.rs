@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use ues_bus::{BusError, MAX_PAYLOAD, Message, QueueSpec};
 
-use super::{Host, LONG, drain, idle, message, none, one, spec, subject, text};
+use super::{Host, LONG, SHORT, drain, idle, message, none, one, spec, subject, text};
 
 pub async fn a_message_comes_and_ends(host: &mut impl Host) {
     let bus = host.open().await;
@@ -344,4 +344,33 @@ pub async fn a_queue_can_be_changed(host: &mut impl Host) {
     drop((open, more, changed, queue, bus));
     let bus = host.reopen().await;
     bus.queue(wanted).await.unwrap();
+}
+
+pub async fn what_is_told_reaches_who_listens(host: &mut impl Host) {
+    use futures::StreamExt;
+    let bus = host.open().await;
+    let news = subject("pin.news");
+    bus.tell(&news, "early".into()).await.unwrap();
+    let (mut first, mut second) = (
+        bus.listen(&news).await.unwrap(),
+        bus.listen(&news).await.unwrap(),
+    );
+    let mut other = bus.listen(&subject("pin.news.of.others")).await.unwrap();
+    for text in ["one", "two"] {
+        bus.tell(&news, text.into()).await.unwrap();
+    }
+    for heard in [&mut first, &mut second] {
+        for text in ["one", "two"] {
+            let told = tokio::time::timeout(LONG, heard.next()).await.unwrap();
+            assert_eq!(told.unwrap(), text);
+        }
+    }
+    assert!(tokio::time::timeout(SHORT, other.next()).await.is_err());
+    // No queue holds it, and nothing of it is kept.
+    none(&bus.queue(spec("w", "pin.news")).await.unwrap()).await;
+    assert!(
+        bus.tell(&news, vec![0; ues_bus::MAX_PAYLOAD + 1].into())
+            .await
+            .is_err()
+    );
 }

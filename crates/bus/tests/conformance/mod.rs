@@ -94,7 +94,7 @@ macro_rules! conformance {
             a_second_id_is_dropped, open_deliveries_are_limited, subjects_are_kept_apart,
             queues_do_not_overlap, a_restart_keeps_messages, a_restart_counts_attempts,
             large_payloads_have_a_limit, a_trace_passes, fullness_is_told, many_messages_pass,
-            a_queue_can_be_changed,
+            a_queue_can_be_changed, what_is_told_reaches_who_listens,
         ]);
         $crate::conformance!(@ $host, [$(#[$attribute])*], verdicts: [
             silence_brings_it_again, a_sleeper_gets_what_another_leaves, a_late_acknowledgement_counts, a_retry_waits, progress_keeps_it,

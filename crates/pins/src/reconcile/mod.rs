@@ -22,10 +22,12 @@ use crate::event::PinEvent;
 use crate::fleet::Fleet;
 use crate::metrics::{FailureKind, Metrics, Tenants};
 use crate::planner::Policy;
+use crate::shard::Shard;
 use crate::store::{StateError, StateStore};
 use crate::tasks::Tasks;
 
 pub use totals::Totals;
+pub(crate) use totals::read_note;
 
 /// Why the reconciler could not do something; it tries again.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +57,8 @@ pub struct Parts {
     pub clock: Clock,
     /// A name of this process that no other one has, for its leases.
     pub holder: String,
+    /// Whether other processes work on the same state.
+    pub shared: bool,
     /// The pause between two walks over all records.
     pub sweep_pause: Duration,
     /// Who wants to hear of changes.
@@ -107,12 +111,12 @@ impl Reconciler {
         Self { shared, tasks }
     }
 
-    /// What the last walk over all records counted.
-    pub fn totals(&self) -> Totals {
-        self.shared.totals.lock().sum()
+    /// What the last walks over its own shards counted.
+    pub(crate) fn counted(&self) -> Vec<(Shard, Totals)> {
+        self.shared.totals.lock().counted()
     }
 
-    /// What the last walk over all records counted for each owner.
+    /// What the last walks over its own shards counted for each owner.
     pub fn tenants(&self) -> Tenants {
         self.shared.totals.lock().tenants()
     }

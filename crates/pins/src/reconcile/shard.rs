@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use ues_bus::{Delivery, Message, QueueSpec, WorkQueue};
 use ues_data::Cid;
 
-use super::totals::Tally;
+use super::totals::{self, Tally};
 use super::{ReconcileError, Shared, pause};
 use crate::event::PinEvent;
 use crate::message::{self, Assign, Assigned, Changed, MAX_ITEMS, Status};
@@ -31,6 +31,8 @@ const SLICE: usize = 500;
 const SLICE_PAUSE: Duration = Duration::from_millis(10);
 /// How long a queue is waited for.
 const WAIT: Duration = Duration::from_secs(20);
+/// Age from which the note of a count is written anew although it says the same.
+const NOTE_AGE_MS: u64 = 600_000;
 /// The pause after a failure.
 const AFTER_FAILURE: Duration = Duration::from_millis(500);
 
@@ -304,10 +306,24 @@ impl Desk<'_> {
         }
         if ended {
             let tally = std::mem::take(tally);
-            self.shared.totals.lock().put(self.shard, tally);
             *walk = None;
+            self.counted(tally).await?;
         }
         Ok(ended)
+    }
+
+    /// Publishes what a walk counted. The note is for other processes, and for this one after a restart.
+    async fn counted(&self, tally: Tally) -> Result<(), ReconcileError> {
+        let store = &self.shared.parts.store;
+        let noted = totals::read_note(&**store, self.shard).await?;
+        let counted = *tally.totals();
+        self.shared.totals.lock().put(self.shard, tally);
+        let old = counted.counted_ms.saturating_sub(noted.counted_ms) > NOTE_AGE_MS;
+        if old || !counted.says_same(&noted) {
+            let name = totals::note_name(self.shard);
+            store.put_note(&name, counted.to_note()).await?;
+        }
+        Ok(())
     }
 
     /// Hands out the content of messages that can be read; the others go to the dead letters.

@@ -2,12 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::metrics::Tenants;
 use crate::placement::{PinRecord, PlacementState};
 use crate::shard::Shard;
+use crate::store::{StateError, StateStore};
 
 /// Counts of all pins.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Totals {
     /// CIDs that somebody wants.
     pub wanted: u64,
@@ -27,7 +31,7 @@ pub struct Totals {
     pub surplus: u64,
     /// Bytes of the copies that are there, as far as their size is known.
     pub bytes: u64,
-    /// When the oldest of the counts was made, in milliseconds since the Unix epoch; 0: not all were made yet.
+    /// When the newest of the counts was made, in milliseconds since the Unix epoch; 0: none was made yet.
     pub counted_ms: u64,
 }
 
@@ -113,20 +117,62 @@ impl Board {
         sum
     }
 
-    pub(super) fn sum(&self) -> Totals {
-        let mut sum = Totals::default();
-        for Tally { totals, .. } in self.0.values() {
-            sum.wanted += totals.wanted;
-            sum.requests += totals.requests;
-            sum.drifting += totals.drifting;
-            sum.desired += totals.desired;
-            sum.pinned += totals.pinned;
-            sum.underway += totals.underway;
-            sum.failed += totals.failed;
-            sum.surplus += totals.surplus;
-            sum.bytes = sum.bytes.saturating_add(totals.bytes);
-            sum.counted_ms = sum.counted_ms.max(totals.counted_ms);
-        }
-        sum
+    pub(super) fn counted(&self) -> Vec<(Shard, Totals)> {
+        let tallies = self.0.iter();
+        tallies
+            .map(|(shard, tally)| (*shard, tally.totals))
+            .collect()
+    }
+}
+
+/// The note in the state store that tells the other processes what was counted in a shard.
+pub(super) fn note_name(shard: Shard) -> String {
+    format!("totals-{}", shard.0)
+}
+
+/// What was counted in a shard, by whichever process.
+pub(crate) async fn read_note(store: &dyn StateStore, shard: Shard) -> Result<Totals, StateError> {
+    let Some(note) = store.note(&note_name(shard)).await? else {
+        return Ok(Totals::default());
+    };
+    serde_json::from_slice(&note).map_err(|e| StateError::Damaged(format!("totals: {e}")))
+}
+
+impl Tally {
+    pub(super) fn totals(&self) -> &Totals {
+        &self.totals
+    }
+}
+
+impl Totals {
+    /// Whether it says the same, whenever it was counted.
+    pub(super) fn says_same(&self, other: &Self) -> bool {
+        let counted_ms = other.counted_ms;
+        Self {
+            counted_ms,
+            ..*self
+        } == *other
+    }
+
+    /// Its note.
+    pub(super) fn to_note(self) -> Vec<u8> {
+        serde_json::to_vec(&self).unwrap_or_default()
+    }
+}
+
+impl std::iter::Sum for Totals {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |sum, one| Self {
+            wanted: sum.wanted + one.wanted,
+            requests: sum.requests + one.requests,
+            drifting: sum.drifting + one.drifting,
+            desired: sum.desired + one.desired,
+            pinned: sum.pinned + one.pinned,
+            underway: sum.underway + one.underway,
+            failed: sum.failed + one.failed,
+            surplus: sum.surplus + one.surplus,
+            bytes: sum.bytes.saturating_add(one.bytes),
+            counted_ms: sum.counted_ms.max(one.counted_ms),
+        })
     }
 }

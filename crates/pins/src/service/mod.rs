@@ -6,6 +6,7 @@ mod limits;
 mod list;
 mod view;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,12 +20,15 @@ use crate::clock::Clock;
 use crate::event::PinEvent;
 use crate::metrics::{FailureKind, Metrics};
 use crate::model::{Pin, PinOptions};
+use crate::news;
 use crate::placement::PinRecord;
 use crate::planner::Policy;
-use crate::reconcile::{Parts, Reconciler};
+use crate::reconcile::{self, Parts, Reconciler, Totals};
 use crate::request::PinRequest;
 use crate::request_id::RequestId;
+use crate::shard::Shard;
 use crate::store::{Operation, RemoveIf, RequestChange, StateStore};
+use crate::tasks::Tasks;
 
 pub use bulk::{Change, ChangeAnswer};
 pub use error::PinsError;
@@ -51,6 +55,8 @@ pub struct Options {
     pub sweep_pause: Duration,
     /// Whether this process plans.
     pub plans: bool,
+    /// Whether other processes work on the same state, so that they tell each other what changes.
+    pub shared: bool,
     /// Where measurements go.
     pub metrics: Metrics,
 }
@@ -65,6 +71,7 @@ impl Options {
             holder,
             sweep_pause: Duration::from_secs(30),
             plans: true,
+            shared: false,
             metrics: Metrics::default(),
         }
     }
@@ -85,6 +92,7 @@ struct Shared {
     clock: Clock,
     metrics: Metrics,
     started: Instant,
+    tasks: Tasks,
 }
 
 /// A wish of an owner, before it is accepted.
@@ -103,6 +111,12 @@ impl Pins {
     pub fn start(store: Arc<dyn StateStore>, bus: Arc<dyn Bus>, options: Options) -> Self {
         let (events, _) = broadcast::channel(EVENTS);
         let store = options.metrics.measuring(store);
+        let tasks = Tasks::default();
+        let made = if options.shared {
+            share_events(&bus, &options, &events, &tasks)
+        } else {
+            events.clone()
+        };
         let reconciler = options.plans.then(|| {
             Reconciler::start(Parts {
                 store: Arc::clone(&store),
@@ -111,7 +125,8 @@ impl Pins {
                 clock: options.clock.clone(),
                 holder: options.holder,
                 sweep_pause: options.sweep_pause,
-                events: events.clone(),
+                shared: options.shared,
+                events: made,
                 metrics: options.metrics.clone(),
             })
         });
@@ -131,6 +146,7 @@ impl Pins {
             clock: options.clock,
             metrics: options.metrics,
             started: Instant::now(),
+            tasks,
         }))
     }
 
@@ -139,6 +155,7 @@ impl Pins {
         if let Some(reconciler) = &self.0.reconciler {
             reconciler.stop().await;
         }
+        self.0.tasks.kill();
     }
 
     /// Accepts a wish. It is durable when this returns; the planner is told in the background.
@@ -330,6 +347,23 @@ impl Pins {
         self.0.reconciler.as_ref()
     }
 
+    /// What the last walks over all records counted, in whichever process.
+    ///
+    /// # Errors
+    /// [`PinsError::State`].
+    pub async fn totals(&self) -> Result<Totals, PinsError> {
+        let own = self.reconciler().map(Reconciler::counted);
+        let own: BTreeMap<Shard, Totals> = own.unwrap_or_default().into_iter().collect();
+        let mut all = Vec::new();
+        for shard in Shard::all() {
+            all.push(match own.get(&shard) {
+                Some(totals) => *totals,
+                None => reconcile::read_note(&*self.0.store, shard).await?,
+            });
+        }
+        Ok(all.into_iter().sum())
+    }
+
     /// Everything that is measured, in the text format of Prometheus.
     pub async fn metrics_text(&self) -> String {
         let stats = tokio::time::timeout(STATS_WAIT, self.0.bus.stats()).await;
@@ -363,6 +397,26 @@ impl Pins {
     fn now_s(&self) -> u64 {
         self.now_ms() / 1000
     }
+}
+
+/// Changes of this process go to the watchers of all, and those of others to the watchers of this one. Returns where
+/// the planner of this process tells them.
+fn share_events(
+    bus: &Arc<dyn Bus>,
+    options: &Options,
+    all: &broadcast::Sender<PinEvent>,
+    tasks: &Tasks,
+) -> broadcast::Sender<PinEvent> {
+    let (made, own) = broadcast::channel(EVENTS);
+    let (bus, holder, all) = (Arc::clone(bus), options.holder.clone(), all.clone());
+    tasks.spawn(async move {
+        let told = news::tell(Arc::clone(&bus), holder.clone(), own, all.clone());
+        let heard = news::hear(bus, holder, all);
+        if let Err(error) = futures::future::try_join(told, heard).await {
+            tracing::error!(%error, "changes are not told to other processes");
+        }
+    });
+    made
 }
 
 /// What an id in a call names: a CID, and when the request was accepted if it says so.

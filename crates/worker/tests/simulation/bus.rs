@@ -5,11 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::BoxStream;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use ues_bus::{
-    Bus, BusError, DeadLetter, Delivery, Message, QueueSpec, QueueStats, Receipt, WorkQueue,
+    Bus, BusError, DeadLetter, Delivery, Message, QueueSpec, QueueStats, Receipt, Subject,
+    WorkQueue,
 };
 
 use crate::chance::Chance;
@@ -126,6 +130,14 @@ impl Bus for SimBus {
             .specs
             .insert(spec.name.clone(), spec.clone());
         Ok(Arc::new(SimQueue(self.clone(), spec)))
+    }
+
+    async fn tell(&self, _: &Subject, _: Bytes) -> Result<(), BusError> {
+        Ok(())
+    }
+
+    async fn listen(&self, _: &Subject) -> Result<BoxStream<'static, Bytes>, BusError> {
+        Ok(futures::stream::pending().boxed())
     }
 
     async fn stats(&self) -> Result<Vec<QueueStats>, BusError> {

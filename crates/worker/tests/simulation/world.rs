@@ -153,6 +153,7 @@ impl World {
             policy: policy(),
             limits: Limits::default(),
             clock: skewed(skew_ms),
+            shared: true,
             sweep_pause: Duration::from_secs(10),
             ..Options::new(format!("planner {i} {}", self.chance.next()))
         };

@@ -13,7 +13,7 @@ use axum::response::{Html, IntoResponse, Response};
 use http::header::{self, HeaderMap, HeaderName};
 use http::{HeaderValue, Method, StatusCode};
 use ues_pins::model::GoTime;
-use ues_pins::reconcile::{Reconciler, Totals};
+use ues_pins::reconcile::Totals;
 
 use super::{Parts, workers};
 use crate::output::human_bytes;
@@ -161,7 +161,7 @@ impl Page {
             reason: event.error,
         });
         Self {
-            totals: pins.reconciler().map(Reconciler::totals).map(tiles),
+            totals: pins.totals().await.ok().map(tiles),
             failures: failures.collect(),
             workers: known.as_ref().map(|known| {
                 let line = |w| worker(w, now_ms, away_ms);

@@ -187,11 +187,7 @@ async fn recover(State(parts): State<Parts>, Json(body): Json<Cids>) -> Answer {
 }
 
 async fn totals(State(parts): State<Parts>) -> Answer {
-    let totals = parts
-        .pins
-        .reconciler()
-        .map(ues_pins::reconcile::Reconciler::totals);
-    let totals = totals.unwrap_or_default();
+    let totals = parts.pins.totals().await.map_err(Refusal::internal)?;
     Ok(Json(json!({
         "pins": totals.wanted,
         "requests": totals.requests,
