@@ -3,13 +3,15 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use quick_cache::sync::Cache;
-use ues_storage::{Clock, Keyspace, Store};
+use ues_storage::{Clock, Store};
 
 use crate::key::{self, KeyHash, Secret};
 use crate::row::{self, Key};
+use crate::rows::{AccessRows, EmbeddedRows};
 use crate::{AccessError, KeyId, OwnerId, Scope, Scopes};
 
 /// Keys that are held in memory, about 300 bytes each.
@@ -17,19 +19,37 @@ const CACHED_KEYS: usize = 10_000;
 /// The longest name of a key, in bytes.
 const MAX_NAME: usize = 200;
 
-/// Owners and their keys in a store. Cheap to clone; all clones see the same. Only one may be opened on a store at a
-/// time, because it holds keys in memory.
+/// How long a key that another process may revoke is believed without looking again.
+const FRESH: Duration = Duration::from_secs(5);
+
+/// Owners and their keys. Cheap to clone; all clones see the same. It holds keys in memory: of rows that are not
+/// [shared](Access::shared) only one may be open at a time.
 #[derive(Clone)]
 pub struct Access(Arc<Shared>);
 
 struct Shared {
-    store: Store,
-    ks: Keyspace,
+    rows: Box<dyn AccessRows>,
     clock: Clock,
-    cache: Cache<KeyId, Arc<Key>>,
-    /// Keys whose revocation is on its way to the disk. Filling the cache holds this lock, so that no key gets there
-    /// that is being revoked.
-    revoking: Mutex<HashSet<KeyId>>,
+    cache: Cache<KeyId, Known>,
+    /// How long a key in memory is believed; `None`: for ever.
+    fresh: Option<Duration>,
+    revoking: Mutex<Revoking>,
+}
+
+/// A key in memory.
+#[derive(Clone)]
+struct Known {
+    key: Arc<Key>,
+    since: Instant,
+}
+
+/// Filling the cache looks at this under its lock, so that no key gets there that is being revoked.
+#[derive(Default)]
+struct Revoking {
+    /// Keys whose revocation is on its way to the disk.
+    keys: HashSet<KeyId>,
+    /// How often a revocation began or ended.
+    changes: u64,
 }
 
 /// An owner.
@@ -99,32 +119,44 @@ impl Principal {
 }
 
 impl Access {
-    /// Opens the owners and keys of a store, and makes the owner `default` at first use. Blocks for that.
+    /// Opens the owners and keys of a store, and makes the owner `default` at first use.
     ///
     /// # Errors
     /// When the store cannot be read or written.
-    pub fn open(store: &Store) -> Result<Self, AccessError> {
-        Self::open_with_clock(store, Clock::system())
+    pub async fn open(store: &Store) -> Result<Self, AccessError> {
+        Self::open_with_clock(store, Clock::system()).await
     }
 
     /// As [`open`](Self::open), with a clock of the caller's, by which things are dated.
     ///
     /// # Errors
     /// As [`open`](Self::open).
-    pub fn open_with_clock(store: &Store, clock: Clock) -> Result<Self, AccessError> {
+    pub async fn open_with_clock(store: &Store, clock: Clock) -> Result<Self, AccessError> {
+        Self::over(Box::new(EmbeddedRows::open(store)?), clock, None).await
+    }
+
+    /// Opens owners and keys in rows that other processes use too. What another one revokes is shut here within five
+    /// seconds; what it makes opens at once.
+    ///
+    /// # Errors
+    /// When the rows cannot be read or written.
+    pub async fn shared(rows: Box<dyn AccessRows>) -> Result<Self, AccessError> {
+        Self::over(rows, Clock::system(), Some(FRESH)).await
+    }
+
+    async fn over(
+        rows: Box<dyn AccessRows>,
+        clock: Clock,
+        fresh: Option<Duration>,
+    ) -> Result<Self, AccessError> {
         let access = Self(Arc::new(Shared {
-            store: store.clone(),
-            ks: store.keyspace(row::KEYSPACE)?,
+            rows,
             clock,
             cache: Cache::new(CACHED_KEYS),
+            fresh,
             revoking: Mutex::default(),
         }));
-        let default = OwnerId::default_owner();
-        if access.owner(&default)?.is_none() {
-            let mut batch = store.batch();
-            row::put_owner(&mut batch, &access.0.ks, &access.new_owner(default))?;
-            store.commit_blocking(batch)?;
-        }
+        access.create_owner(OwnerId::default_owner()).await?;
         Ok(access)
     }
 
@@ -133,13 +165,14 @@ impl Access {
     /// # Errors
     /// When the store cannot be read or written.
     pub async fn create_owner(&self, id: OwnerId) -> Result<Owner, AccessError> {
-        if let Some(owner) = self.owner(&id)? {
+        if let Some(owner) = self.owner(&id).await? {
             return Ok(owner);
         }
-        let owner = self.new_owner(id);
-        let mut batch = self.0.store.batch();
-        row::put_owner(&mut batch, &self.0.ks, &owner)?;
-        self.0.store.commit(batch).await?;
+        let owner = Owner {
+            id,
+            created_at_ms: self.0.clock.now_ms(),
+        };
+        self.0.rows.put(vec![row::owner_row(&owner)?]).await?;
         Ok(owner)
     }
 
@@ -147,25 +180,20 @@ impl Access {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn owner(&self, id: &OwnerId) -> Result<Option<Owner>, AccessError> {
+    pub async fn owner(&self, id: &OwnerId) -> Result<Option<Owner>, AccessError> {
         let key = row::owner_key(id);
-        let value = self.0.ks.get(&key)?;
-        value
-            .map(|value| row::read_owner(key.as_bytes(), &value))
-            .transpose()
+        let value = self.0.rows.get(&key).await?;
+        value.map(|value| row::read_owner(&key, &value)).transpose()
     }
 
     /// All owners, in the order of their ids.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn owners(&self) -> Result<Vec<Owner>, AccessError> {
-        let rows = self.0.ks.prefix(row::OWNERS);
-        rows.map(|row| {
-            let (key, value) = row?;
-            row::read_owner(&key, &value)
-        })
-        .collect()
+    pub async fn owners(&self) -> Result<Vec<Owner>, AccessError> {
+        let rows = self.0.rows.list(row::OWNERS).await?;
+        let read = rows.iter().map(|(key, value)| row::read_owner(key, value));
+        read.collect()
     }
 
     /// Makes a key for an owner, durably.
@@ -187,7 +215,7 @@ impl Access {
                 found: new.name.len(),
             });
         }
-        if self.owner(owner)?.is_none() {
+        if self.owner(owner).await?.is_none() {
             return Err(AccessError::NoSuchOwner(owner.clone()));
         }
         let (id, secret, hash) = key::generate()?;
@@ -203,9 +231,7 @@ impl Access {
             },
             hash,
         };
-        let mut batch = self.0.store.batch();
-        row::put_key(&mut batch, &self.0.ks, &key)?;
-        self.0.store.commit(batch).await?;
+        self.0.rows.put(row::key_rows(&key)?).await?;
         Ok(CreatedKey { id, secret })
     }
 
@@ -213,22 +239,17 @@ impl Access {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn keys(&self, owner: Option<&OwnerId>) -> Result<Vec<KeyInfo>, AccessError> {
-        let ks = &self.0.ks;
+    pub async fn keys(&self, owner: Option<&OwnerId>) -> Result<Vec<KeyInfo>, AccessError> {
         let Some(owner) = owner else {
-            let rows = ks.prefix(row::KEYS);
-            return rows
-                .map(|row| {
-                    let (key, value) = row?;
-                    row::read_key(&key, &value).map(|key| key.info)
-                })
-                .collect();
+            let rows = self.0.rows.list(row::KEYS).await?;
+            let read = |(key, value): &row::Row| row::read_key(key, value).map(|key| key.info);
+            return rows.iter().map(read).collect();
         };
         let prefix = row::index_prefix(owner);
         let mut keys = Vec::new();
-        for row in ks.prefix(&prefix) {
-            let id = row::after(&row?.0, &prefix)?;
-            keys.extend(self.read(&id)?.map(|key| key.info));
+        for (name, _) in self.0.rows.list(&prefix).await? {
+            let id = row::after(&name, &prefix)?;
+            keys.extend(self.read(&id).await?.map(|key| key.info));
         }
         Ok(keys)
     }
@@ -240,21 +261,22 @@ impl Access {
     /// When there is no such key, or the store cannot be read or written. In the latter case the key stays shut
     /// while this program runs.
     pub async fn revoke(&self, id: &KeyId) -> Result<(), AccessError> {
-        let mut key = self.read(id)?.ok_or(AccessError::NoSuchKey(*id))?;
+        let mut key = self.read(id).await?.ok_or(AccessError::NoSuchKey(*id))?;
         if key.info.revoked_at_ms.is_some() {
             return Ok(());
         }
         key.info.revoked_at_ms = Some(self.0.clock.now_ms());
-        let mut batch = self.0.store.batch();
-        row::put_key(&mut batch, &self.0.ks, &key)?;
         {
             let mut revoking = self.0.revoking.lock();
-            revoking.insert(*id);
+            revoking.keys.insert(*id);
+            revoking.changes += 1;
             self.0.cache.remove(id);
         }
         // Should the caller give up here, the key stays in the set, and so stays shut.
-        self.0.store.commit(batch).await?;
-        self.0.revoking.lock().remove(id);
+        self.0.rows.put(row::key_rows(&key)?).await?;
+        let mut revoking = self.0.revoking.lock();
+        revoking.keys.remove(id);
+        revoking.changes += 1;
         Ok(())
     }
 
@@ -264,11 +286,13 @@ impl Access {
     /// [`AccessError::Malformed`] for what is no key, [`AccessError::Unknown`] for one that does not exist,
     /// [`AccessError::Revoked`], [`AccessError::Expired`] (from the very millisecond of its expiry on); others when the
     /// store cannot be read.
-    pub fn authenticate(&self, secret: &str, now_ms: u64) -> Result<Principal, AccessError> {
+    pub async fn authenticate(&self, secret: &str, now_ms: u64) -> Result<Principal, AccessError> {
         let (id, hash) = key::parse(secret).ok_or(AccessError::Malformed)?;
-        let key = match self.0.cache.get(&id) {
-            Some(key) => proven(key, &hash)?,
-            None => self.load(&id, &hash)?,
+        let known = self.0.cache.get(&id);
+        let fresh = self.0.fresh;
+        let key = match known.filter(|k| fresh.is_none_or(|time| k.since.elapsed() < time)) {
+            Some(known) => proven(known.key, &hash)?,
+            None => self.load(&id, &hash).await?,
         };
         let info = &key.info;
         if info.revoked_at_ms.is_some() {
@@ -285,30 +309,32 @@ impl Access {
     }
 
     /// Brings a key into memory. Only whoever has its secret gets it there, so that guesses push no others out.
-    fn load(&self, id: &KeyId, hash: &KeyHash) -> Result<Arc<Key>, AccessError> {
-        let revoking = self.0.revoking.lock();
-        let key = self.read(id)?.ok_or(AccessError::Unknown)?;
-        let key = proven(Arc::new(key), hash)?;
-        if revoking.contains(id) {
-            return Err(AccessError::Revoked);
+    async fn load(&self, id: &KeyId, hash: &KeyHash) -> Result<Arc<Key>, AccessError> {
+        loop {
+            let changes = self.0.revoking.lock().changes;
+            let since = Instant::now();
+            let key = self.read(id).await?.ok_or(AccessError::Unknown)?;
+            let key = proven(Arc::new(key), hash)?;
+            let revoking = self.0.revoking.lock();
+            if revoking.keys.contains(id) {
+                return Err(AccessError::Revoked);
+            }
+            // A key that was read before a revocation began or ended may be that one.
+            if revoking.changes == changes {
+                let known = Known {
+                    key: Arc::clone(&key),
+                    since,
+                };
+                self.0.cache.insert(*id, known);
+                return Ok(key);
+            }
         }
-        self.0.cache.insert(*id, Arc::clone(&key));
-        Ok(key)
     }
 
-    fn read(&self, id: &KeyId) -> Result<Option<Key>, AccessError> {
+    async fn read(&self, id: &KeyId) -> Result<Option<Key>, AccessError> {
         let key = row::key_key(id);
-        let value = self.0.ks.get(&key)?;
-        value
-            .map(|value| row::read_key(key.as_bytes(), &value))
-            .transpose()
-    }
-
-    fn new_owner(&self, id: OwnerId) -> Owner {
-        Owner {
-            id,
-            created_at_ms: self.0.clock.now_ms(),
-        }
+        let value = self.0.rows.get(&key).await?;
+        value.map(|value| row::read_key(&key, &value)).transpose()
     }
 }
 

@@ -41,8 +41,11 @@ pub enum AccessError {
     #[error("no random bytes: {0}")]
     Random(String),
     /// A stored row cannot be understood.
-    #[error("damaged row in keyspace access: {0}")]
+    #[error("damaged row of owners and keys: {0}")]
     Damaged(String),
+    /// Owners and keys lie elsewhere, and cannot be had from there now.
+    #[error("owners and keys cannot be had: {0}")]
+    Unavailable(String),
     /// The store cannot be read.
     #[error(transparent)]
     Storage(#[from] StorageError),

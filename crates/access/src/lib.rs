@@ -12,10 +12,12 @@ mod error;
 mod key;
 mod owner;
 mod row;
+mod rows;
 mod scope;
 
 pub use access::{Access, CreatedKey, KeyInfo, NewKey, Owner, Principal};
 pub use error::AccessError;
 pub use key::{KeyId, KeyIdError, Secret};
 pub use owner::{OwnerId, OwnerIdError};
+pub use rows::{AccessRows, EmbeddedRows};
 pub use scope::{Scope, ScopeError, Scopes};

@@ -1,13 +1,10 @@
-//! The rows of the keyspace `access`: `o/OWNER` for owners, `k/KEY` for keys, `i/OWNER/KEY` for the keys of an owner.
+//! The rows: `o/OWNER` for owners, `k/KEY` for keys, `i/OWNER/KEY` for the keys of an owner.
 
 use serde::{Deserialize, Serialize};
-use ues_storage::{Batch, Keyspace};
 
 use crate::key::KeyHash;
 use crate::{AccessError, KeyId, KeyInfo, Owner, OwnerId, Scopes};
 
-/// The name of the keyspace.
-pub(crate) const KEYSPACE: &str = "access";
 /// What the keys of all owners' rows begin with.
 pub(crate) const OWNERS: &str = "o/";
 /// What the keys of all keys' rows begin with.
@@ -54,19 +51,17 @@ pub(crate) struct Key {
     pub(crate) hash: KeyHash,
 }
 
-pub(crate) fn put_owner(
-    batch: &mut Batch,
-    ks: &Keyspace,
-    owner: &Owner,
-) -> Result<(), AccessError> {
+/// A row as it is written: its name and its content.
+pub(crate) type Row = (String, Vec<u8>);
+
+pub(crate) fn owner_row(owner: &Owner) -> Result<Row, AccessError> {
     let row = OwnerRow {
         created_at_ms: owner.created_at_ms,
     };
-    batch.put(ks, owner_key(&owner.id), encode(&row)?);
-    Ok(())
+    Ok((owner_key(&owner.id), encode(&row)?))
 }
 
-pub(crate) fn read_owner(key: &[u8], value: &[u8]) -> Result<Owner, AccessError> {
+pub(crate) fn read_owner(key: &str, value: &[u8]) -> Result<Owner, AccessError> {
     let row: OwnerRow = decode(key, value)?;
     Ok(Owner {
         id: after(key, OWNERS)?,
@@ -74,7 +69,8 @@ pub(crate) fn read_owner(key: &[u8], value: &[u8]) -> Result<Owner, AccessError>
     })
 }
 
-pub(crate) fn put_key(batch: &mut Batch, ks: &Keyspace, key: &Key) -> Result<(), AccessError> {
+/// The rows of a key: the key itself first, then the one by which its owner finds it.
+pub(crate) fn key_rows(key: &Key) -> Result<Vec<Row>, AccessError> {
     let info = &key.info;
     let row = KeyRow {
         owner: info.owner.clone(),
@@ -85,12 +81,13 @@ pub(crate) fn put_key(batch: &mut Batch, ks: &Keyspace, key: &Key) -> Result<(),
         expires_at_ms: info.expires_at_ms,
         revoked_at_ms: info.revoked_at_ms,
     };
-    batch.put(ks, key_key(&info.id), encode(&row)?);
-    batch.put(ks, index_prefix(&info.owner) + info.id.as_str(), []);
-    Ok(())
+    Ok(vec![
+        (key_key(&info.id), encode(&row)?),
+        (index_prefix(&info.owner) + info.id.as_str(), Vec::new()),
+    ])
 }
 
-pub(crate) fn read_key(key: &[u8], value: &[u8]) -> Result<Key, AccessError> {
+pub(crate) fn read_key(key: &str, value: &[u8]) -> Result<Key, AccessError> {
     let row: KeyRow = decode(key, value)?;
     let hash = data_encoding::HEXLOWER
         .decode(row.hash.as_bytes())
@@ -111,19 +108,18 @@ pub(crate) fn read_key(key: &[u8], value: &[u8]) -> Result<Key, AccessError> {
     })
 }
 
-/// The id that follows a prefix in the key of a row.
-pub(crate) fn after<T: std::str::FromStr>(key: &[u8], prefix: &str) -> Result<T, AccessError> {
-    std::str::from_utf8(key)
-        .ok()
-        .and_then(|key| key.strip_prefix(prefix)?.parse().ok())
-        .ok_or_else(|| damaged(key, "an id expected in the key"))
+/// The id that follows a prefix in the name of a row.
+pub(crate) fn after<T: std::str::FromStr>(key: &str, prefix: &str) -> Result<T, AccessError> {
+    key.strip_prefix(prefix)
+        .and_then(|key| key.parse().ok())
+        .ok_or_else(|| damaged(key, "an id expected in the name"))
 }
 
 fn encode(row: &impl Serialize) -> Result<Vec<u8>, AccessError> {
     serde_json::to_vec(row).map_err(|e| AccessError::Damaged(e.to_string()))
 }
 
-fn decode<'de, T: Deserialize<'de>>(key: &[u8], value: &'de [u8]) -> Result<T, AccessError> {
+fn decode<'de, T: Deserialize<'de>>(key: &str, value: &'de [u8]) -> Result<T, AccessError> {
     // The position of the fault only: the text of the error could show parts of the row.
     serde_json::from_slice(value).map_err(|e| {
         damaged(
@@ -133,6 +129,6 @@ fn decode<'de, T: Deserialize<'de>>(key: &[u8], value: &'de [u8]) -> Result<T, A
     })
 }
 
-fn damaged(key: &[u8], what: impl std::fmt::Display) -> AccessError {
-    AccessError::Damaged(format!("{}: {what}", String::from_utf8_lossy(key)))
+fn damaged(key: &str, what: impl std::fmt::Display) -> AccessError {
+    AccessError::Damaged(format!("{key}: {what}"))
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
@@ -45,11 +46,18 @@ pub enum Credentials {
 
 /// Why a caller is not let in. The sentence says what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Denied(pub String);
+pub enum Denied {
+    /// What was shown is not enough.
+    #[error("{0}")]
+    No(String),
+    /// It cannot be told now whether it is enough.
+    #[error("{0}")]
+    Unknown(String),
+}
 
 /// Decides who a caller is.
-pub type Authenticate = Arc<dyn Fn(&Credentials) -> Result<Caller, Denied> + Send + Sync>;
+pub type Authenticate =
+    Arc<dyn Fn(Credentials) -> BoxFuture<'static, Result<Caller, Denied>> + Send + Sync>;
 
 impl Credentials {
     /// Reads the `Authorization` header.
@@ -61,7 +69,7 @@ impl Credentials {
             return Ok(Self::None);
         };
         let wrong =
-            || Denied("Authorization: Bearer with an API key, or Basic, expected".to_owned());
+            || Denied::No("Authorization: Bearer with an API key, or Basic, expected".to_owned());
         let value = value.to_str().map_err(|_| wrong())?;
         let (scheme, rest) = value.split_once(' ').ok_or_else(wrong)?;
         if scheme.eq_ignore_ascii_case("bearer") {

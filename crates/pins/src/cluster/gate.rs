@@ -9,7 +9,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use super::{Desk, Failure};
-use crate::auth::{Caller, Credentials};
+use crate::auth::{Caller, Credentials, Denied};
 
 const REALM: &str = "realm=\"Restricted IPFS Cluster API\"";
 
@@ -22,7 +22,7 @@ pub(super) async fn authenticate(
     let open = request.method() == Method::OPTIONS
         || (request.method() == Method::GET && request.uri().path() == "/health");
     if !open {
-        match caller(&desk, request.headers()) {
+        match caller(&desk, request.headers()).await {
             Ok(caller) => drop(request.extensions_mut().insert(caller)),
             Err(response) => return *response,
         }
@@ -31,10 +31,18 @@ pub(super) async fn authenticate(
 }
 
 /// The sentences are the original's: programs compare them.
-fn caller(desk: &Desk, headers: &HeaderMap) -> Result<Caller, Box<Response>> {
+async fn caller(desk: &Desk, headers: &HeaderMap) -> Result<Caller, Box<Response>> {
     let shown = Credentials::of(headers);
-    let denied = match shown.clone().and_then(|shown| (desk.authenticate)(&shown)) {
+    let judged = match shown.clone() {
+        Ok(shown) => (desk.authenticate)(shown).await,
+        Err(denied) => Err(denied),
+    };
+    let denied = match judged {
         Ok(caller) => return Ok(caller),
+        Err(Denied::Unknown(why)) => {
+            let failure = Failure::new(StatusCode::SERVICE_UNAVAILABLE, why);
+            return Err(Box::new(failure.into_response()));
+        }
         Err(denied) => denied,
     };
     let (sentence, challenges) = match shown {

@@ -53,7 +53,10 @@ impl Failure {
 
 impl From<Denied> for Failure {
     fn from(denied: Denied) -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", denied.0)
+        match denied {
+            Denied::No(why) => Self::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", why),
+            Denied::Unknown(why) => Self::unavailable(why),
+        }
     }
 }
 

@@ -62,16 +62,16 @@ struct Reader(Caller);
 /// A caller who may write.
 struct Writer(Caller);
 
-fn caller(parts: &Parts, desk: &Desk) -> Result<Caller, Failure> {
+async fn caller(parts: &Parts, desk: &Desk) -> Result<Caller, Failure> {
     let credentials = Credentials::of(&parts.headers)?;
-    Ok((desk.authenticate)(&credentials)?)
+    Ok((desk.authenticate)(credentials).await?)
 }
 
 impl FromRequestParts<Desk> for Reader {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, desk: &Desk) -> Result<Self, Failure> {
-        let caller = caller(parts, desk)?;
+        let caller = caller(parts, desk).await?;
         if caller.reads {
             Ok(Self(caller))
         } else {
@@ -84,7 +84,7 @@ impl FromRequestParts<Desk> for Writer {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, desk: &Desk) -> Result<Self, Failure> {
-        let caller = caller(parts, desk)?;
+        let caller = caller(parts, desk).await?;
         if caller.writes {
             Ok(Self(caller))
         } else {

@@ -107,7 +107,11 @@ pub fn worker(id: &PeerId, name: &str) -> Worker {
 
 /// Nobody: an operator. `alice` with a password: an owner. `reader`, a token: reads only.
 fn authenticate() -> Authenticate {
-    Arc::new(|shown| match shown {
+    Arc::new(|shown| Box::pin(std::future::ready(judge(&shown))))
+}
+
+fn judge(shown: &Credentials) -> Result<Caller, Denied> {
+    match shown {
         Credentials::None => Ok(Caller::operator(owner("default"))),
         Credentials::Basic(name, password) if name == "alice" && password == "secret" => {
             Ok(Caller {
@@ -120,8 +124,8 @@ fn authenticate() -> Authenticate {
             operates: false,
             ..Caller::operator(owner("default"))
         }),
-        _ => Err(Denied("show an API key".to_owned())),
-    })
+        _ => Err(Denied::No("show an API key".to_owned())),
+    }
 }
 
 /// `alice:secret`

@@ -12,22 +12,26 @@ use ues_pins::auth::{Authenticate, Caller, Credentials, Denied};
 pub fn authenticate(access: &Access, secret: &Arc<str>, anonymous: Option<Caller>) -> Authenticate {
     let (access, secret) = (access.clone(), Arc::clone(secret));
     Arc::new(move |credentials| {
-        let shown = match credentials {
-            Credentials::Bearer(token) => token,
-            Credentials::Basic(_, password) => password,
-            Credentials::None => {
-                return anonymous.clone().ok_or_else(|| {
-                    Denied("an API key is needed: ues key create makes one".to_owned())
-                });
+        let (access, secret) = (access.clone(), Arc::clone(&secret));
+        let anonymous = anonymous.clone();
+        Box::pin(async move {
+            let shown = match credentials {
+                Credentials::Bearer(token) => token,
+                Credentials::Basic(_, password) => password,
+                Credentials::None => {
+                    return anonymous.ok_or_else(|| {
+                        Denied::No("an API key is needed: ues key create makes one".to_owned())
+                    });
+                }
+            };
+            if bool::from(shown.as_bytes().ct_eq(secret.as_bytes())) {
+                return Ok(Caller::operator(Owner::default_owner()));
             }
-        };
-        if bool::from(shown.as_bytes().ct_eq(secret.as_bytes())) {
-            return Ok(Caller::operator(Owner::default_owner()));
-        }
-        match access.authenticate(shown, now_ms()) {
-            Ok(principal) => Ok(caller(&principal)),
-            Err(error) => Err(denied(&error)),
-        }
+            match access.authenticate(&shown, now_ms()).await {
+                Ok(principal) => Ok(caller(&principal)),
+                Err(error) => Err(denied(&error)),
+            }
+        })
     })
 }
 
@@ -42,10 +46,11 @@ fn caller(principal: &Principal) -> Caller {
 }
 
 fn denied(error: &AccessError) -> Denied {
-    if !error.is_denial() {
-        tracing::error!(%error, "API keys cannot be checked");
+    if error.is_denial() {
+        return Denied::No(error.to_string());
     }
-    Denied(error.to_string())
+    tracing::error!(%error, "API keys cannot be checked");
+    Denied::Unknown("API keys cannot be checked now; try again".to_owned())
 }
 
 /// The time, in milliseconds since the Unix epoch.

@@ -49,7 +49,7 @@ async fn import(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {
-    let caller = writer(&desk, &headers)?;
+    let caller = writer(&desk, &headers).await?;
     let wish: Value = match &params.pin {
         None => json!({}),
         Some(text) => serde_json::from_str(text)
@@ -70,8 +70,8 @@ async fn import(
     Ok((StatusCode::ACCEPTED, Json(json!({ "results": results }))).into_response())
 }
 
-fn writer(desk: &Desk, headers: &HeaderMap) -> Result<Caller, Failure> {
-    let caller = (desk.authenticate)(&Credentials::of(headers)?)?;
+async fn writer(desk: &Desk, headers: &HeaderMap) -> Result<Caller, Failure> {
+    let caller = (desk.authenticate)(Credentials::of(headers)?).await?;
     if caller.writes {
         Ok(caller)
     } else {

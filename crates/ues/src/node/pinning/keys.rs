@@ -56,7 +56,7 @@ fn owner(text: &str) -> Result<OwnerId, Refusal> {
 
 async fn list(State(parts): State<Parts>, Query(which): Query<Which>) -> Answer {
     let owner = which.owner.as_deref().map(owner).transpose()?;
-    let keys = parts.access.keys(owner.as_ref()).map_err(refused)?;
+    let keys = parts.access.keys(owner.as_ref()).await.map_err(refused)?;
     let keys: Vec<Value> = keys.iter().map(describe).collect();
     Ok(Json(json!({ "keys": keys })))
 }

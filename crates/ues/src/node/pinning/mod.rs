@@ -142,7 +142,7 @@ impl Pinning {
         if let Some(content) = &content {
             tasks.spawn(sweep(content.clone(), tasks.stop_token().clone()));
         }
-        let access = Access::open(&store).map_err(cannot)?;
+        let access = Access::open(&store).await.map_err(cannot)?;
         Ok(Self {
             parts: Some(Parts {
                 pins,
