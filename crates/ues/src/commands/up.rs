@@ -19,6 +19,8 @@ use crate::output::{FAINT, GOOD, STRONG};
 Examples:
   ues up                                   ./ues-data, 127.0.0.1:2583, handles under .test
   ues up --data /srv/ues --listen 0.0.0.0:80 --public-url https://pds.example.com --handle-domain .example.com
+  ues up --pin-backend kubo --kubo-api http://127.0.0.1:5001   keep pinned content in a Kubo
+  ues up --role worker --set pins.bus=nats://10.0.0.1:4222     one more worker for a service on other machines
   ues up --set rate_limits.enabled=false   any setting: ues config show
 
 Ctrl-C (or SIGTERM) stops it: requests in flight end, followers of the event stream are told. A second one stops \
@@ -33,6 +35,15 @@ pub struct Args {
     /// Domain for handles, such as .example.com; may be repeated [default: .test]
     #[arg(long = "handle-domain", value_name = "DOMAIN")]
     pub handle_domains: Vec<String>,
+    /// What this process does for the pin service; may be repeated: api, planner, worker [default: all]
+    #[arg(long = "role", value_name = "ROLE", value_delimiter = ',')]
+    pub roles: Vec<String>,
+    /// Where this process keeps pinned content: embedded or kubo [default: embedded]
+    #[arg(long, value_name = "BACKEND")]
+    pub pin_backend: Option<String>,
+    /// RPC address of the Kubo, with --pin-backend kubo [default: http://127.0.0.1:5001]
+    #[arg(long, value_name = "URL")]
+    pub kubo_api: Option<String>,
 }
 
 /// Runs it, until it is stopped.
@@ -42,6 +53,7 @@ pub struct Args {
 pub async fn run(context: &Context, args: Args) -> Outcome {
     let mut layers = context.layers()?;
     let domains = args.handle_domains.join(",");
+    let roles = args.roles.join(",");
     for (key, flag, value) in [
         ("listen", "--listen", args.listen.as_deref()),
         ("public_url", "--public-url", args.public_url.as_deref()),
@@ -50,6 +62,13 @@ pub async fn run(context: &Context, args: Args) -> Outcome {
             "--handle-domain",
             Some(domains.as_str()).filter(|d| !d.is_empty()),
         ),
+        (
+            "pins.roles",
+            "--role",
+            Some(roles.as_str()).filter(|r| !r.is_empty()),
+        ),
+        ("pins.backend", "--pin-backend", args.pin_backend.as_deref()),
+        ("pins.kubo_api", "--kubo-api", args.kubo_api.as_deref()),
     ] {
         if let Some(value) = value {
             layers.add_flag(key, flag, value)?;

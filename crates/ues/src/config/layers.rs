@@ -238,21 +238,23 @@ impl Layers {
     pub fn config(&self) -> Result<Config, ConfigError> {
         let mut root = Map::new();
         for (key, (value, _)) in &self.values {
-            match key.split_once('.') {
-                None => {
-                    root.insert((*key).to_owned(), value.clone());
-                }
-                Some((section, entry)) => {
-                    let section = root
-                        .entry(section)
-                        .or_insert_with(|| Value::Object(Map::new()));
-                    if let Value::Object(section) = section {
-                        section.insert(entry.to_owned(), value.clone());
-                    }
-                }
-            }
+            insert(&mut root, key, value.clone());
         }
         Ok(serde_json::from_value(Value::Object(root))?)
+    }
+}
+
+/// Puts a value where its dotted name says.
+fn insert(into: &mut Map<String, Value>, key: &str, value: Value) {
+    let Some((section, rest)) = key.split_once('.') else {
+        into.insert(key.to_owned(), value);
+        return;
+    };
+    let section = into
+        .entry(section)
+        .or_insert_with(|| Value::Object(Map::new()));
+    if let Value::Object(section) = section {
+        insert(section, rest, value);
     }
 }
 

@@ -10,4 +10,4 @@ pub mod typed;
 
 pub use layers::{ConfigError, Layers, Origin};
 pub use setting::{Kind, SETTINGS, Setting};
-pub use typed::{Config, Directory, LogFormat, PinBackend, Role};
+pub use typed::{Config, Datastore, Directory, LogFormat, PinBackend, Pins, Role};

@@ -23,6 +23,8 @@ pub enum Kind {
     Count,
     /// A list of texts; in an environment variable or a flag, separated by commas.
     List,
+    /// A list of some of these words, written like a list.
+    Choices(&'static [&'static str]),
 }
 
 /// One thing that can be configured.
@@ -141,7 +143,7 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "pins.roles",
-        kind: Kind::List,
+        kind: Kind::Choices(&["api", "planner", "worker"]),
         default: "api,planner,worker",
         help: "What this process does for the pin service: api, planner, worker. Empty: there is no pin service.",
     },
@@ -200,6 +202,162 @@ pub const SETTINGS: &[Setting] = &[
         default: "true",
         help: "Whether /metrics is served, for Prometheus. Whoever reaches the node can read it, and with it the\n\
                names of the largest owners.",
+    },
+    Setting {
+        key: "state.datastore",
+        kind: Kind::Choice(&["embedded", "scylladb"]),
+        default: "embedded",
+        help: "Where the pin service keeps its state: in the node's own store, or in ScyllaDB or Cassandra.",
+    },
+    Setting {
+        key: "state.scylladb.hosts",
+        kind: Kind::List,
+        default: "127.0.0.1",
+        help: "Hosts of the database that are asked first; the others are learnt from them.",
+    },
+    Setting {
+        key: "state.scylladb.port",
+        kind: Kind::Count,
+        default: "9042",
+        help: "Port of the hosts.",
+    },
+    Setting {
+        key: "state.scylladb.keyspace",
+        kind: Kind::Text,
+        default: "ipfs_pins",
+        help: "Keyspace of the tables. It is made where it is missing.",
+    },
+    Setting {
+        key: "state.scylladb.username",
+        kind: Kind::Text,
+        default: "",
+        help: "Name for the login; used only with a password.",
+    },
+    Setting {
+        key: "state.scylladb.password",
+        kind: Kind::Secret,
+        default: "",
+        help: "Password for the login; used only with a name. Best given by UES_STATE_SCYLLADB_PASSWORD.",
+    },
+    Setting {
+        key: "state.scylladb.tls_enabled",
+        kind: Kind::Flag,
+        default: "false",
+        help: "Whether the connection is encrypted.",
+    },
+    Setting {
+        key: "state.scylladb.tls_cert_file",
+        kind: Kind::Text,
+        default: "",
+        help: "Certificate of this client, PEM; used only with a key.",
+    },
+    Setting {
+        key: "state.scylladb.tls_key_file",
+        kind: Kind::Text,
+        default: "",
+        help: "Key of the certificate, PEM; used only with a certificate.",
+    },
+    Setting {
+        key: "state.scylladb.tls_ca_file",
+        kind: Kind::Text,
+        default: "",
+        help: "Authorities that are believed, PEM. Empty: those of the system.",
+    },
+    Setting {
+        key: "state.scylladb.tls_insecure_skip_verify",
+        kind: Kind::Flag,
+        default: "false",
+        help: "Whether every server is believed. Not on a network that others use.",
+    },
+    Setting {
+        key: "state.scylladb.num_conns",
+        kind: Kind::Count,
+        default: "10",
+        help: "Connections to each host.",
+    },
+    Setting {
+        key: "state.scylladb.timeout",
+        kind: Kind::Text,
+        default: "30s",
+        help: "How long a statement may take.",
+    },
+    Setting {
+        key: "state.scylladb.connect_timeout",
+        kind: Kind::Text,
+        default: "10s",
+        help: "How long connecting to a host may take.",
+    },
+    Setting {
+        key: "state.scylladb.consistency",
+        kind: Kind::Text,
+        default: "QUORUM",
+        help: "How many replicas have to agree: QUORUM, LOCAL_QUORUM, ONE, ALL and the like.",
+    },
+    Setting {
+        key: "state.scylladb.serial_consistency",
+        kind: Kind::Text,
+        default: "SERIAL",
+        help: "How many replicas have to agree on a lease: SERIAL or LOCAL_SERIAL.",
+    },
+    Setting {
+        key: "state.scylladb.retry_policy.num_retries",
+        kind: Kind::Count,
+        default: "3",
+        help: "How often a statement that may be repeated is tried again.",
+    },
+    Setting {
+        key: "state.scylladb.retry_policy.min_retry_delay",
+        kind: Kind::Text,
+        default: "100ms",
+        help: "The pause before it is first tried again; each pause is twice as long as the one before.",
+    },
+    Setting {
+        key: "state.scylladb.retry_policy.max_retry_delay",
+        kind: Kind::Text,
+        default: "10s",
+        help: "The longest pause.",
+    },
+    Setting {
+        key: "state.scylladb.batch_size",
+        kind: Kind::Count,
+        default: "1000",
+        help: "Most rows that are written in one statement.",
+    },
+    Setting {
+        key: "state.scylladb.batch_timeout",
+        kind: Kind::Text,
+        default: "1s",
+        help: "Accepted for those who bring their file along; nobody waits for the rows of others.",
+    },
+    Setting {
+        key: "state.scylladb.metrics_enabled",
+        kind: Kind::Flag,
+        default: "true",
+        help: "Whether statements are measured.",
+    },
+    Setting {
+        key: "state.scylladb.tracing_enabled",
+        kind: Kind::Flag,
+        default: "false",
+        help: "Whether the database traces statements.",
+    },
+    Setting {
+        key: "state.scylladb.local_dc",
+        kind: Kind::Text,
+        default: "",
+        help: "Datacentre that is asked as long as it answers.",
+    },
+    Setting {
+        key: "state.scylladb.dc_aware_routing",
+        kind: Kind::Flag,
+        default: "false",
+        help: "Whether only the local datacentre is asked.",
+    },
+    Setting {
+        key: "state.scylladb.token_aware_routing",
+        kind: Kind::Flag,
+        default: "true",
+        help: "Whether statements go to a host that has the row.",
     },
     Setting {
         key: "limits.blob_bytes",
@@ -304,12 +462,11 @@ impl Setting {
                 .parse::<u32>()
                 .map(Value::from)
                 .map_err(|_| "a whole number".to_owned()),
-            Kind::List => Ok(text
-                .split(',')
-                .map(str::trim)
-                .filter(|part| !part.is_empty())
-                .map(Value::from)
-                .collect()),
+            Kind::List | Kind::Choices(_) => {
+                let parts = text.split(',').map(str::trim);
+                let parts = parts.filter(|part| !part.is_empty()).map(Value::from);
+                self.check(parts.collect())
+            }
             _ => self.check(Value::from(text)),
         }
     }
@@ -345,6 +502,15 @@ impl Setting {
             (Kind::List, Value::Array(items)) if items.iter().all(Value::is_string) => {
                 Ok(Value::Array(items))
             }
+            (Kind::Choices(words), Value::Array(items)) => {
+                let known = |item: &Value| item.as_str().is_some_and(|word| words.contains(&word));
+                if items.iter().all(known) {
+                    Ok(Value::Array(items))
+                } else {
+                    Err(format!("some of {}", words.join(", ")))
+                }
+            }
+            (Kind::Choices(words), _) => Err(format!("a list of {}", words.join(", "))),
             (Kind::List, _) => Err("a list of texts".to_owned()),
         }
     }

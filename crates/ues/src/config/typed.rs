@@ -37,6 +37,8 @@ pub struct Config {
     pub blobs: Blobs,
     /// The pin service.
     pub pins: Pins,
+    /// Where the pin service keeps its state.
+    pub state: State,
     /// Sizes.
     pub limits: Limits,
     /// Rates.
@@ -155,6 +157,26 @@ pub struct Pins {
     pub bus: String,
     /// Whether measurements are served.
     pub metrics: bool,
+}
+
+/// The `state` section.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct State {
+    /// Where it lies.
+    pub datastore: Datastore,
+    /// How a database is reached; read by whoever opens it.
+    pub scylladb: serde_json::Value,
+}
+
+/// Where the pin service keeps its state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Datastore {
+    /// In the node's own store.
+    Embedded,
+    /// In ScyllaDB or Cassandra.
+    Scylladb,
 }
 
 /// What a process does for the pin service.

@@ -12,7 +12,7 @@ use ues_storage::{OpenError, Store};
 
 use super::index::Index;
 use super::operator::{self, Operator};
-use super::pinning::Pinning;
+use super::pinning::{Pinning, PinningError};
 use super::{keys, secret, settings};
 use crate::config::Config;
 use crate::failure::Failure;
@@ -38,6 +38,9 @@ pub enum NodeError {
     /// The node's keys cannot be had.
     #[error("the node's keys cannot be opened: {0}")]
     Keystore(KeystoreError),
+    /// The pin service cannot start.
+    #[error(transparent)]
+    Pinning(#[from] PinningError),
     /// The server cannot work on what is stored.
     #[error("the server cannot start: {0}")]
     Server(String),
@@ -98,9 +101,7 @@ impl Node {
         let index = Index::open(&data, server.context())?;
         let app = Operator::new(&secret, data.clone(), index.clone());
         let server = server.app(Arc::new(app)).map_err(|e| cannot(&e))?;
-        let pinning = Pinning::open(pin_store, config, keys.worker, &secret)
-            .await
-            .map_err(|e| cannot(&e))?;
+        let pinning = Pinning::open(pin_store, config, keys.worker, &secret).await?;
         let server = server
             .app(Arc::new(pinning.app()))
             .map_err(|e| cannot(&e))?;

@@ -32,7 +32,7 @@ impl Listeners {
             let anonymous = local.then(|| Caller::operator(Owner::default_owner()));
             let authenticate = callers::authenticate(&parts.access, &parts.secret, anonymous);
             let options = cluster::Options {
-                local: parts.agent.as_ref().map(|agent| agent.id().clone()),
+                local: parts.worker.clone(),
                 tokens: None,
             };
             let intake = parts.content.clone();
