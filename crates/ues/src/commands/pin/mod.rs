@@ -4,6 +4,7 @@ mod add;
 mod bulk;
 mod ls;
 mod show;
+mod totals;
 
 use clap::Subcommand;
 use http::Method;
@@ -42,6 +43,8 @@ pub enum Command {
         #[arg(required = true)]
         cids: Vec<String>,
     },
+    /// Counts pins, copies and drift, of all owners
+    Totals,
     /// Adds many pins: CIDs or JSON objects, one a line
     Import(bulk::ImportArgs),
     /// Writes all pins as lines that `ues pin import` reads
@@ -57,6 +60,7 @@ pub async fn run(context: &Context, command: Command) -> Outcome {
         Command::Add(args) => add::run(context, args).await,
         Command::Ls(args) => ls::run(context, args).await,
         Command::Status { id } => show::status(context, &id).await,
+        Command::Totals => totals::run(context).await,
         Command::Watch { cids } => show::watch(context, &cids).await,
         Command::Rm { ids } => rm(context, &ids).await,
         Command::Recover { cids } => {
