@@ -5,8 +5,11 @@ use std::collections::HashSet;
 use super::Policy;
 use crate::fleet::{Fleet, Worker};
 use crate::model::PeerId;
-use crate::placement::PinRecord;
+use crate::placement::{PinRecord, Placement, PlacementState};
 use crate::request::Wanted;
+
+/// Workers that are asked at most in place of those that fail. Content that nobody can find must not be looked for by all.
+const SUBSTITUTES: usize = 2;
 
 /// How many copies a pin wants, and which workers it goes to.
 #[derive(Debug, PartialEq, Eq)]
@@ -50,11 +53,22 @@ pub(super) fn allocate(
         .map(|(w, _)| w)
         .collect();
     let wish = |w: &Worker| options.user_allocations.contains(&w.id);
-    if chosen.len() > max {
-        shrink(record, &mut chosen, max, policy, &wish);
-    } else if chosen.len() < min || wanted_elsewhere(&chosen, fleet, &wish, &usable, max) {
+    let stuck = chosen
+        .iter()
+        .filter(|w| is_stuck(record, w, policy))
+        .count();
+    let pinned = chosen.iter().filter(|w| has(record, w)).count();
+    // Where a worker cannot do it, another one is asked too; whoever has it stays in the end.
+    let most = if pinned >= max {
+        max
+    } else {
+        max + stuck.min(SUBSTITUTES)
+    };
+    if chosen.len() > most {
+        shrink(record, &mut chosen, most, policy, &wish);
+    } else if chosen.len() < min + stuck || wanted_elsewhere(&chosen, fleet, &wish, &usable, most) {
         let room = |w: &Worker| usable(w) && w.free >= policy.reserve;
-        grow(record, &mut chosen, fleet, max, policy, &room, &wish);
+        grow(record, &mut chosen, fleet, most, policy, &room, &wish);
     }
     Allocation {
         missing: min.saturating_sub(chosen.len()),
@@ -134,8 +148,10 @@ fn shrink(
                     .count()
                     > 1
         };
-        let has = |w: &Worker| record.placement(&w.id).is_some_and(|p| p.is_pinned());
-        let worth = |w: &Worker| (wish(w), has(w), !crowded(w));
+        let worth = |w: &Worker| {
+            let works = !is_stuck(record, w, policy);
+            (has(record, w), works && wish(w), works, !crowded(w))
+        };
         let least = chosen.iter().enumerate().min_by(|(_, a), (_, b)| {
             let scores = score(record, a).total_cmp(&score(record, b));
             worth(a).cmp(&worth(b)).then(scores)
@@ -143,6 +159,19 @@ fn shrink(
         let Some((at, _)) = least else { return };
         chosen.remove(at);
     }
+}
+
+fn has(record: &PinRecord, worker: &Worker) -> bool {
+    record
+        .placement(&worker.id)
+        .is_some_and(Placement::is_pinned)
+}
+
+/// Whether a worker has tried for long, or says that trying does not help.
+fn is_stuck(record: &PinRecord, worker: &Worker, policy: &Policy) -> bool {
+    let failed = |p: &Placement| p.desired && p.state == PlacementState::Error;
+    let placement = record.placement(&worker.id);
+    placement.is_some_and(|p| failed(p) && (p.terminal || p.attempt >= policy.patience))
 }
 
 fn domain<'a>(worker: &'a Worker, policy: &Policy) -> Option<&'a str> {

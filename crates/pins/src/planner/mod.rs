@@ -32,6 +32,10 @@ pub struct Policy {
     pub domain_tag: String,
     /// A worker with less free space gets nothing new. Bytes.
     pub reserve: u64,
+    /// A worker that failed at something so often is no longer waited for: another one is asked too.
+    pub patience: u32,
+    /// Tasks that are sent in a second for all CIDs whose hashes begin with the same two bytes; 0: any number.
+    pub prefix_rate: u32,
 }
 
 impl Default for Policy {
@@ -46,6 +50,8 @@ impl Default for Policy {
             verify_ms: 86_400_000,
             domain_tag: "region".to_owned(),
             reserve: 64 << 20,
+            patience: 4,
+            prefix_rate: 1000,
         }
     }
 }

@@ -8,6 +8,7 @@ mod ends;
 mod fleet;
 mod leases;
 mod shard;
+mod throttle;
 mod totals;
 
 use std::sync::Arc;

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use ues_bus::{Delivery, Message, QueueSpec, WorkQueue};
 use ues_data::Cid;
 
+use super::throttle::Throttle;
 use super::totals::{self, Tally};
 use super::{ReconcileError, Shared, pause};
 use crate::event::PinEvent;
@@ -31,6 +32,8 @@ const SLICE: usize = 500;
 const SLICE_PAUSE: Duration = Duration::from_millis(10);
 /// How long a queue is waited for.
 const WAIT: Duration = Duration::from_secs(20);
+/// How often those that had to wait get their turn.
+const TURN: Duration = Duration::from_millis(100);
 /// Age from which the note of a count is written anew although it says the same.
 const NOTE_AGE_MS: u64 = 600_000;
 /// The pause after a failure.
@@ -42,6 +45,7 @@ pub(super) async fn run(shared: Arc<Shared>, shard: Shard, stop: CancellationTok
         shared: &shared,
         shard,
         progress: parking_lot::Mutex::default(),
+        throttle: parking_lot::Mutex::new(Throttle::new(shared.parts.policy.prefix_rate)),
     };
     while !stop.is_cancelled() {
         match desk.work(&stop).await {
@@ -67,6 +71,7 @@ struct Desk<'a> {
     shard: Shard,
     /// What is measured of placements under way.
     progress: parking_lot::Mutex<Progress>,
+    throttle: parking_lot::Mutex<Throttle>,
 }
 
 impl Desk<'_> {
@@ -85,6 +90,7 @@ impl Desk<'_> {
         });
         let mut walk = None;
         let mut next_slice = tokio::time::Instant::now();
+        let mut next_turn = next_slice;
         let mut wake = Box::pin(self.shared.sweep_now.notified());
         loop {
             tokio::select! {
@@ -97,6 +103,10 @@ impl Desk<'_> {
                     wake = Box::pin(self.shared.sweep_now.notified());
                     walk = None;
                     next_slice = tokio::time::Instant::now();
+                }
+                () = tokio::time::sleep_until(next_turn), if self.throttle.lock().holds() => {
+                    next_turn = tokio::time::Instant::now() + TURN;
+                    self.catch_up().await?;
                 }
                 () = tokio::time::sleep_until(next_slice) => {
                     let ended = self.walk_on(&mut walk).await?;
@@ -145,6 +155,13 @@ impl Desk<'_> {
             self.settle(records, Vec::new()).await?;
         }
         acknowledge(deliveries).await
+    }
+
+    /// Plans CIDs that had to wait because too much was to be done for others that begin alike.
+    async fn catch_up(&self) -> Result<(), ReconcileError> {
+        let due = self.throttle.lock().due(MAX_ITEMS);
+        let records = self.shared.parts.store.records(&due).await?;
+        self.settle(records, Vec::new()).await
     }
 
     /// Workers said something: take it in, and plan what follows.
@@ -223,6 +240,11 @@ impl Desk<'_> {
         let mut assigned_groups = Vec::new();
         for record in records {
             let plan = plan(&record, &fleet, &parts.policy, now_ms);
+            let mut throttle = self.throttle.lock();
+            if !throttle.admit(&record.cid, plan.tasks.len(), now_ms) {
+                continue;
+            }
+            drop(throttle);
             for (peer, task) in plan.tasks {
                 let mut assigned = assigned(&record, task, now_ms);
                 let placed = plan.changes.iter().find(|(id, _)| *id == peer);

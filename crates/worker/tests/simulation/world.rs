@@ -96,6 +96,7 @@ fn policy() -> Policy {
         resend_max_ms: 60_000,
         verify_ms: 120_000,
         reserve: 0,
+        prefix_rate: 1,
         ..Policy::default()
     }
 }
