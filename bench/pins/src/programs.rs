@@ -43,7 +43,8 @@ impl Program {
     }
 }
 
-fn disk(folder: &Path) -> Result<u64> {
+/// Bytes that a folder takes on the disk.
+pub fn disk(folder: &Path) -> Result<u64> {
     use std::os::unix::fs::MetadataExt;
     let mut total = 0;
     for entry in std::fs::read_dir(folder)? {
