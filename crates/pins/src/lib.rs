@@ -14,6 +14,7 @@ pub mod intake;
 pub mod locks;
 pub mod message;
 pub mod metrics;
+pub mod migration;
 pub mod model;
 pub mod pinning_service;
 pub mod planner;

@@ -4,6 +4,7 @@ mod bulk;
 mod error;
 mod limits;
 mod list;
+mod migrate;
 mod view;
 
 use std::collections::BTreeMap;
@@ -34,6 +35,7 @@ pub use bulk::{Change, ChangeAnswer};
 pub use error::PinsError;
 pub use limits::Limits;
 pub use list::{ListQuery, Listed, NameMatch};
+pub use migrate::{DigestPage, TakenOver};
 pub use view::{Overall, PinView, overall};
 
 /// Changes that a watcher may lag behind before it misses some.

@@ -18,7 +18,7 @@ use ues_data::Cid;
 
 use super::PeerId;
 
-pub(super) use pin::end_of;
+pub(crate) use pin::end_of;
 
 pub use info::{GlobalPinInfo, PinInfo, PinInfoShort};
 pub use peer::{
