@@ -34,6 +34,15 @@ impl RequestId {
         }
     }
 
+    /// The id that an owner's request for a CID has, if it was accepted at this time.
+    pub fn new(created_ms: u64, owner: &Owner, cid: Cid) -> Self {
+        Self {
+            created_ms,
+            owner: owner_mark(owner),
+            cid,
+        }
+    }
+
     /// The CID of the request.
     pub fn cid(&self) -> &Cid {
         &self.cid

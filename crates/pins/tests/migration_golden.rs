@@ -16,7 +16,7 @@ fn read(export: &str) -> Vec<Pin> {
     let mut values = Values::default();
     values.push(export.as_bytes()).unwrap();
     let mut pins = Vec::new();
-    while let Some(object) = values.next().unwrap() {
+    while let Some(object) = values.next_object().unwrap() {
         pins.push(read_pin(&object).unwrap_or_else(|e| panic!("{object:?}: {e}")));
     }
     values.finish().unwrap();

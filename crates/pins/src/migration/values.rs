@@ -60,7 +60,7 @@ enum Next {
     End,
 }
 
-/// Cuts a stream. Bytes go in by [`push`](Self::push), objects come out of [`next`](Self::next).
+/// Cuts a stream. Bytes go in by [`push`](Self::push), objects come out of [`next_object`](Self::next_object).
 pub struct Values {
     buffer: BytesMut,
     /// Bytes of the buffer that were looked at.
@@ -109,6 +109,11 @@ impl Values {
         }
     }
 
+    /// Where the object that came last ends, in bytes from the beginning.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
     /// Behind the object that came last.
     pub fn position(&self) -> Position {
         Position {
@@ -145,7 +150,7 @@ impl Values {
     ///
     /// # Errors
     /// [`ValueError`]; nothing comes after it.
-    pub fn next(&mut self) -> Result<Option<Bytes>, ValueError> {
+    pub fn next_object(&mut self) -> Result<Option<Bytes>, ValueError> {
         while let Some(byte) = self.buffer.get(self.seen).copied() {
             // What an escape stands for has to be there as well.
             if self.in_text && byte == b'\\' && self.seen + 1 == self.buffer.len() {
@@ -273,7 +278,7 @@ mod tests {
         let mut found = Vec::new();
         for piece in pieces {
             values.push(piece)?;
-            while let Some(value) = values.next()? {
+            while let Some(value) = values.next_object()? {
                 let text = String::from_utf8(value.to_vec()).unwrap();
                 found.push((text, values.position()));
             }

@@ -1,5 +1,6 @@
 //! Taking over pins that were made elsewhere, and comparing what came of them.
 
+use serde::{Deserialize, Serialize};
 use ues_data::Cid;
 
 use super::{Pins, PinsError, Wish};
@@ -11,14 +12,29 @@ use crate::store::{OwnerQuery, RequestChange};
 
 /// Requests that are read at a time.
 const PIECE: usize = 1000;
+/// Most peers that a pin may name.
+const MAX_PEERS: usize = 1000;
 
-/// What came of a pin that was taken over.
-#[derive(Clone, Debug)]
-pub enum TakenOver {
-    /// It is accepted and durable; what the owner had asked for the same CID before.
-    Accepted(Option<Box<PinRequest>>),
-    /// It was refused; the others were not touched by that.
-    Refused(PinsError),
+/// What came of pins that were taken over together.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TakenOver {
+    /// Those that were refused; the others were not touched by that.
+    pub refused: Vec<Refused>,
+    /// Those that were there already, with the same tag and as they are.
+    pub again: PinSetDigest,
+    /// What was there with the same tag and differed, as it was before.
+    pub changed: PinSetDigest,
+    /// How many other requests of the owner were replaced.
+    pub replaced: u64,
+}
+
+/// A pin that was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    /// Its place among those that were taken over together.
+    pub index: usize,
+    /// A sentence.
+    pub why: String,
 }
 
 /// A part of a digest, and where to go on; `None` at the end.
@@ -31,8 +47,9 @@ pub struct DigestPage {
 }
 
 impl Pins {
-    /// Makes requests of pins as they are, with their time and allocations; each gets the tag. All that are accepted
-    /// are durable when this returns. One answer for each, in order. Taking over the same again changes nothing.
+    /// Makes requests of pins as they are, with their time and allocations; each gets the tag. All that are not refused
+    /// are durable when this returns. Taking over the same again changes nothing. Pins that end by `horizon_s`, in
+    /// seconds since the Unix epoch, are not part of the digests of the answer.
     ///
     /// # Errors
     /// [`PinsError::State`]: then each of them may or may not have been taken over.
@@ -40,39 +57,46 @@ impl Pins {
         &self,
         owner: &Owner,
         tag: &str,
+        horizon_s: u64,
         pins: Vec<Pin>,
-    ) -> Result<Vec<TakenOver>, PinsError> {
+    ) -> Result<TakenOver, PinsError> {
         let now_ms = self.now_ms();
-        let mut answers = Vec::with_capacity(pins.len());
-        let (mut writes, mut places) = (Vec::new(), Vec::new());
-        for pin in pins {
-            let cid = pin.cid;
+        let mut taken = TakenOver::default();
+        let mut requests = Vec::with_capacity(pins.len());
+        for (index, pin) in pins.into_iter().enumerate() {
             let wish = Wish {
                 options: pin.options.clone(),
                 tags: vec![tag.to_owned()],
                 op_id: None,
             };
-            if let Err(why) = self.0.limits.check(&cid, &wish, now_ms / 1000) {
-                answers.push(TakenOver::Refused(why));
-                continue;
+            let sound = self.0.limits.check(&pin.cid, &wish, now_ms / 1000);
+            match sound.and_then(|()| is_storable(&pin)) {
+                Err(why) => taken.refused.push(Refused {
+                    index,
+                    why: why.to_string(),
+                }),
+                Ok(()) => requests.push(PinRequest {
+                    owner: owner.clone(),
+                    created_ms: created_ms(&pin, now_ms),
+                    tags: wish.tags,
+                    pin,
+                }),
             }
-            places.push((answers.len(), cid));
-            answers.push(TakenOver::Accepted(None));
-            writes.push(RequestChange::Put(Box::new(PinRequest {
-                owner: owner.clone(),
-                created_ms: created_ms(&pin, now_ms),
-                tags: wish.tags,
-                pin,
-            })));
         }
-        let before = self.0.store.change_requests(writes, Vec::new()).await?;
-        for ((place, cid), before) in places.into_iter().zip(before) {
-            if let Some(answer) = answers.get_mut(place) {
-                *answer = TakenOver::Accepted(before.map(Box::new));
+        let puts = requests.iter().cloned().map(Box::new);
+        let puts = puts.map(RequestChange::Put).collect();
+        let before = self.0.store.change_requests(puts, Vec::new()).await?;
+        for (request, before) in requests.iter().zip(before) {
+            self.0.announcer.changed(*request.cid());
+            match before {
+                None => {}
+                Some(before) if before.tags != request.tags => taken.replaced += 1,
+                Some(before) if before.is_expired(horizon_s) => {}
+                Some(before) if before.pin == request.pin => taken.again.add(&before.pin),
+                Some(before) => taken.changed.add(&before.pin),
             }
-            self.0.announcer.changed(cid);
         }
-        Ok(answers)
+        Ok(taken)
     }
 
     /// The digest of an owner's pins with a tag, as they are stored: of up to `limit` of them, from behind a cursor
@@ -112,6 +136,29 @@ impl Pins {
         }
         Ok(page)
     }
+}
+
+/// What is read back would have to be the same.
+fn is_storable(pin: &Pin) -> Result<(), PinsError> {
+    let user_allocations = &pin.options.user_allocations;
+    for (what, peers) in [
+        ("allocations", &pin.allocations),
+        ("user_allocations", user_allocations),
+    ] {
+        if peers.len() > MAX_PEERS {
+            let found = peers.len();
+            let why = format!("{what}: at most {MAX_PEERS} peers expected, found {found}");
+            return Err(PinsError::Invalid(why));
+        }
+    }
+    let mut again = Pin::from_proto(&pin.to_proto())
+        .map_err(|why| PinsError::Invalid(format!("the pin cannot be kept: {why}")))?;
+    again.options.user_allocations.clone_from(user_allocations);
+    if again == *pin {
+        return Ok(());
+    }
+    let why = "the pin contradicts itself, such as in its mode and its depth";
+    Err(PinsError::Invalid(why.to_owned()))
 }
 
 /// When the request counts as accepted: when the pin was made, so that lists keep their order and the same pin has the

@@ -35,7 +35,7 @@ pub use bulk::{Change, ChangeAnswer};
 pub use error::PinsError;
 pub use limits::Limits;
 pub use list::{ListQuery, Listed, NameMatch};
-pub use migrate::{DigestPage, TakenOver};
+pub use migrate::{DigestPage, Refused, TakenOver};
 pub use view::{Overall, PinView, overall};
 
 /// Changes that a watcher may lag behind before it misses some.

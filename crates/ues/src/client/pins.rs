@@ -106,6 +106,23 @@ impl Client {
         self.json(request).await
     }
 
+    /// Sends lines to one of the operator's own routes.
+    ///
+    /// # Errors
+    /// What the node answers.
+    pub async fn admin_lines(
+        &self,
+        path: &str,
+        params: &[(&str, &str)],
+        lines: Vec<u8>,
+    ) -> Outcome<Value> {
+        let path = format!("/admin/v1/{path}{}", query_string(params));
+        let mut request = request(Method::POST, &path, Some(self.secret()), Body::from(lines))?;
+        let mime = HeaderValue::from_static("application/x-ndjson");
+        request.headers_mut().insert(CONTENT_TYPE, mime);
+        self.json(request).await
+    }
+
     /// Sends lines to the pin service as the operator; the answers come line by line.
     ///
     /// # Errors

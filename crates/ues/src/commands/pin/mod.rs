@@ -3,6 +3,7 @@
 mod add;
 mod bulk;
 mod ls;
+mod migrate;
 mod show;
 mod totals;
 
@@ -47,6 +48,8 @@ pub enum Command {
     Totals,
     /// Adds many pins: CIDs or JSON objects, one a line
     Import(bulk::ImportArgs),
+    /// Takes over all pins of an IPFS-Cluster
+    Migrate(migrate::Args),
     /// Writes all pins as lines that `ues pin import` reads
     Export(bulk::ExportArgs),
 }
@@ -71,6 +74,7 @@ pub async fn run(context: &Context, command: Command) -> Outcome {
             Ok(())
         }
         Command::Import(args) => bulk::import(context, args).await,
+        Command::Migrate(args) => migrate::run(context, args).await,
         Command::Export(args) => bulk::export(context, args).await,
     }
 }

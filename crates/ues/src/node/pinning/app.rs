@@ -8,7 +8,7 @@ use axum::routing::get;
 use http::header::CONTENT_TYPE;
 use ues_atproto::{App, Context};
 
-use super::{Parts, callers, content, keys, page, workers};
+use super::{Parts, callers, content, keys, migration, page, workers};
 use crate::node::operator::authorize;
 
 /// The pin service as an application on the node's server.
@@ -34,6 +34,7 @@ impl App for PinningApp {
         };
         let operator = Router::new()
             .merge(keys::routes())
+            .merge(migration::routes())
             .merge(workers::routes())
             .with_state(parts.clone())
             .layer(middleware::from_fn_with_state(

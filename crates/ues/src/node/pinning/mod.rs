@@ -8,6 +8,7 @@ mod failures;
 mod keeper;
 mod keys;
 mod listeners;
+mod migration;
 mod page;
 mod workers;
 
