@@ -21,7 +21,9 @@ class Side {
 
   /** Calls it; returns status, headers and the lines of the answer. */
   async call(method, path, headers = {}) {
-    const res = await fetch(`${this.url}${path}`, { method, headers, redirect: 'manual' })
+    const shown = this.user && { authorization: `Basic ${Buffer.from(this.user).toString('base64')}` }
+    const all = { ...shown, ...headers }
+    const res = await fetch(`${this.url}${path}`, { method, headers: all, redirect: 'manual' })
     const text = await res.text()
     const json = res.headers.get('content-type')?.includes('json')
     const lines = json ? text.split('\n').filter(Boolean).map((line) => JSON.parse(line)) : []
@@ -105,13 +107,56 @@ function parseAll(text) {
   return found
 }
 
-/** A real IPFS-Cluster that knows one peer: itself. `copies` is what a pin has that does not say. */
-export async function startOriginal({ copies = 1 } = {}) {
+const SERVICE = path.join(PEERS, 'ipfs-cluster-service')
+
+/** The folder of a real IPFS-Cluster that does not run. */
+export class ClusterFolder {
+  /** Makes one without pins. */
+  static async make() {
+    const folder = new ClusterFolder()
+    folder.dir = await scratch('ipfs-cluster')
+    folder.env = { IPFS_CLUSTER_PATH: folder.dir, IPFS_TELEMETRY: 'off' }
+    await folder.service('init', '--consensus', 'crdt')
+    return folder
+  }
+
+  /** Runs `ipfs-cluster-service`; returns what it printed. */
+  async service(...args) {
+    const env = { ...process.env, ...this.env }
+    return (await run(SERVICE, args, { env, maxBuffer: 1 << 28 })).stdout
+  }
+
+  /** The pins of `state export`, in the order of their CIDs. */
+  async exported() {
+    return byCid(await this.service('state', 'export'))
+  }
+
+  /** Makes lines the state. */
+  async import(lines) {
+    const file = path.join(this.dir, 'import.json')
+    await writeFile(file, lines)
+    await this.service('state', 'import', '--force', file)
+  }
+
+  remove() {
+    return rm(this.dir, { recursive: true, force: true })
+  }
+}
+
+/** The pins of lines of JSON, in the order of their CIDs. */
+export function byCid(lines) {
+  const pins = lines.split('\n').filter(Boolean).map((line) => JSON.parse(line))
+  return pins.sort((a, b) => (a.cid < b.cid ? -1 : 1))
+}
+
+/**
+ * A real IPFS-Cluster that knows one peer: itself. `copies` is what a pin has that does not say, `rest` are settings of
+ * its REST API, `folder` one that has pins already.
+ */
+export async function startOriginal({ copies = 1, rest = {}, folder } = {}) {
   const kubo = await Kubo.start()
-  const dir = await scratch('ipfs-cluster')
-  const env = { IPFS_CLUSTER_PATH: dir, IPFS_TELEMETRY: 'off' }
-  const service = path.join(PEERS, 'ipfs-cluster-service')
-  await run(service, ['init', '--consensus', 'crdt'], { env: { ...process.env, ...env } })
+  folder ??= await ClusterFolder.make()
+  const { dir, env } = folder
   const file = path.join(dir, 'service.json')
   const config = JSON.parse(await readFile(file, 'utf8'))
   const address = async () => `/ip4/127.0.0.1/tcp/${await freePort()}`
@@ -123,22 +168,27 @@ export async function startOriginal({ copies = 1 } = {}) {
     replication_factor_max: copies,
   })
   config.api.restapi.http_listen_multiaddress = `/ip4/127.0.0.1/tcp/${port}`
+  Object.assign(config.api.restapi, rest)
   config.api.ipfsproxy.listen_multiaddress = await address()
   config.api.ipfsproxy.node_multiaddress = api
   config.api.pinsvcapi.http_listen_multiaddress = await address()
   config.ipfs_connector.ipfshttp.node_multiaddress = api
   await writeFile(file, JSON.stringify(config))
-  const program = new Program('ipfs-cluster', service, ['daemon'], env)
+  const program = new Program('ipfs-cluster', SERVICE, ['daemon'], env)
   const side = new Side('the original', port)
-  await program.answers(`${side.url}/id`)
+  side.user = Object.entries(rest.basic_auth_credentials ?? {})[0]?.join(':')
+  await program.answers(`${side.url}/health`)
   // It answers before its own metrics have come round; without them it allocates nothing.
   await ready(async () => (await side.call('GET', '/monitor/metrics/freespace')).lines[0]?.length === 1)
   await side.learn()
   side.kubo = kubo
+  side.folder = folder
+  /** Ends the program alone, so that its folder can be worked on. */
+  side.halt = () => program.stop()
   side.close = async () => {
     await program.stop()
     await kubo.close()
-    await rm(dir, { recursive: true, force: true })
+    await folder.remove()
   }
   return side
 }

@@ -136,9 +136,23 @@ impl Client {
         token: Option<&str>,
     ) -> Outcome<Download> {
         let path = format!("/xrpc/{nsid}{}", query_string(params));
-        let response = self
-            .good(request(Method::GET, &path, token, Body::empty())?)
-            .await?;
+        self.fetch(request(Method::GET, &path, token, Body::empty())?)
+            .await
+    }
+
+    /// Reads bytes from the operator's own routes: `/admin/v1/…`.
+    ///
+    /// # Errors
+    /// What the node answers.
+    pub async fn admin_download(&self, path: &str, params: &[(&str, &str)]) -> Outcome<Download> {
+        let path = format!("/admin/v1/{path}{}", query_string(params));
+        let secret = Some(self.secret.as_str());
+        self.fetch(request(Method::GET, &path, secret, Body::empty())?)
+            .await
+    }
+
+    async fn fetch(&self, request: Request<Body>) -> Outcome<Download> {
+        let response = self.good(request).await?;
         let header = |name| response.headers().get(name).and_then(|v| v.to_str().ok());
         Ok(Download {
             length: header(CONTENT_LENGTH).and_then(|n| n.parse().ok()),

@@ -9,7 +9,9 @@ use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
 use tokio_stream::wrappers::LinesStream;
 use ues_data::parse_cid;
+use ues_pins::Owner;
 
+use super::cluster_export;
 use crate::commands::Context;
 use crate::failure::{Failure, Outcome};
 use crate::output::{BAD, FAINT};
@@ -18,6 +20,15 @@ use crate::output::{BAD, FAINT};
 const SHOWN: u64 = 20;
 /// Pins that are asked for at a time.
 const PAGE: &str = "1000";
+
+/// How pins are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// As `ues pin import` reads them
+    Ues,
+    /// As `ipfs-cluster-service state import` reads them
+    Cluster,
+}
 
 /// Arguments of `ues pin import`.
 #[derive(Debug, clap::Args)]
@@ -35,7 +46,21 @@ pub struct ImportArgs {
 
 /// Arguments of `ues pin export`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  ues pin export -o pins.jsonl
+  ues pin export --format cluster -o state.json && ipfs-cluster-service state import state.json
+
+With --format cluster these are the pins of everybody. Those that came from a cluster have the allocations that they had \
+there; all others have workers of this service as allocations, which no cluster knows: `state import --allocations` \
+gives them peers of its own.")]
 pub struct ExportArgs {
+    /// For `ues pin import`, or for `ipfs-cluster-service state import`
+    #[arg(long, value_enum, default_value = "ues")]
+    format: Format,
+    /// With --format cluster: only the pins of this owner
+    #[arg(long)]
+    owner: Option<Owner>,
     /// The file; standard output when left away
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -104,6 +129,13 @@ pub async fn import(context: &Context, args: ImportArgs) -> Outcome {
 /// What the node answers, or the file system.
 pub async fn export(context: &Context, args: ExportArgs) -> Outcome {
     let client = context.client().await?;
+    if args.format == Format::Cluster {
+        let owner = args.owner.as_ref();
+        return cluster_export::run(context, client, owner, args.output.as_deref()).await;
+    }
+    if args.owner.is_some() {
+        return Err(Failure::usage("--owner goes with --format cluster only"));
+    }
     let mut out: Box<dyn tokio::io::AsyncWrite + Send + Unpin> = match &args.output {
         Some(path) => {
             let writing = Failure::while_doing(format!("write {}", path.display()));

@@ -2,6 +2,7 @@
 
 mod add;
 mod bulk;
+mod cluster_export;
 mod ls;
 mod migrate;
 mod show;

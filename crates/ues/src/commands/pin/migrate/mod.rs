@@ -43,6 +43,8 @@ Examples:
 A migration that was interrupted goes on with --resume, with the same source. The tag of the migration finds its pins: \
 `ues pin ls --tag TAG`. The way back is `ues pin export --format cluster`.
 
+A cluster's certificate of an authority that the system does not know is trusted with SSL_CERT_FILE=FILE.
+
 A list that is cut off between two lines cannot be told from a whole one: --expect says how many pins there are.")]
 pub struct Args {
     /// A file of `ipfs-cluster-service state export` (also .gz), `-` for standard input, or the URL of a cluster's REST API
