@@ -39,6 +39,44 @@ pub struct Worker {
     pub agent: String,
 }
 
+/// How a worker is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// It takes work.
+    Ready,
+    /// It is being emptied.
+    Draining,
+    /// Its backend does not answer.
+    Failing,
+    /// It was not heard of for long.
+    Away,
+}
+
+impl Condition {
+    /// The word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Draining => "draining",
+            Self::Failing => "failing",
+            Self::Away => "away",
+        }
+    }
+}
+
+impl Worker {
+    /// How it is, if it is away after a silence of `away_ms`.
+    pub fn condition(&self, now_ms: u64, away_ms: u64) -> Condition {
+        let silent_ms = now_ms.saturating_sub(self.seen_ms);
+        match (&self.failing, silent_ms > away_ms, self.draining) {
+            (_, true, _) => Condition::Away,
+            (Some(_), ..) => Condition::Failing,
+            (None, _, true) => Condition::Draining,
+            _ => Condition::Ready,
+        }
+    }
+}
+
 /// All workers at one time.
 #[derive(Clone, Debug, Default)]
 pub struct Fleet {

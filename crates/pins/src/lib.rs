@@ -9,6 +9,7 @@ pub mod announce;
 pub mod auth;
 pub mod cluster;
 pub mod event;
+pub mod grpc;
 pub mod heartbeat;
 pub mod intake;
 pub mod locks;
@@ -33,7 +34,7 @@ mod request_id;
 
 pub use clock::Clock;
 pub use event::PinEvent;
-pub use fleet::{Fleet, Worker};
+pub use fleet::{Condition, Fleet, Worker};
 pub use metrics::Metrics;
 pub use model::{PeerId, Pin, PinMode, PinOptions, PinType};
 pub use placement::{PinRecord, Placement, PlacementState};

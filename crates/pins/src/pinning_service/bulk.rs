@@ -32,6 +32,8 @@ struct Line<'a> {
     action: Option<std::borrow::Cow<'a, str>>,
     #[serde(borrow)]
     cid: std::borrow::Cow<'a, str>,
+    #[serde(default)]
+    op_id: Option<String>,
 }
 
 /// A line that was read: what it is about, and what is to be done.
@@ -150,7 +152,7 @@ fn parse(line: &[u8], now_s: u64) -> Parsed {
             .map_err(wrong)
             .and_then(|body| body.into_wish(now_s))
             .map(|(cid, wish)| Change::Add(cid, Box::new(wish))),
-        Some("unpin") => read_cid(&head.cid).map(Change::Remove),
+        Some("unpin") => read_cid(&head.cid).map(|cid| Change::Remove(cid, head.op_id)),
         Some(other) => Err(Failure::bad_request(format!(
             "action: pin or unpin expected, found {other:?}"
         ))),

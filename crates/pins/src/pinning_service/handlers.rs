@@ -11,7 +11,6 @@ use super::query::Params;
 use super::wire::{PinBody, PinResults, PinStatus};
 use super::{Desk, Failure, Reader, Writer};
 use crate::Owner;
-use crate::fleet::Fleet;
 use crate::service::{PinView, Pins, Wish};
 
 /// A header that carries the operation id, as others have it.
@@ -19,7 +18,7 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 impl Desk {
     async fn status(&self, view: PinView) -> Result<PinStatus, Failure> {
-        Ok(PinStatus::new(view, &fleet(&self.pins).await?))
+        Ok(PinStatus::new(view, &self.pins.fleet().await?))
     }
 
     fn wish(&self, body: &[u8], headers: &HeaderMap) -> Result<(ues_data::Cid, Wish), Failure> {
@@ -51,18 +50,8 @@ pub async fn accept(
         .map_err(|e| Failure::bad_request(format!("not a pin object: {e}")))?;
     let (cid, wish) = body.into_wish(pins.now_ms() / 1000)?;
     let view = pins.add(owner, cid, wish).await?;
-    let status = PinStatus::new(view, &fleet(pins).await?);
+    let status = PinStatus::new(view, &pins.fleet().await?);
     serde_json::to_value(status).map_err(|e| Failure::unavailable(e.to_string()))
-}
-
-async fn fleet(pins: &Pins) -> Result<Fleet, Failure> {
-    if let Some(reconciler) = pins.reconciler() {
-        return Ok(Fleet::clone(&reconciler.fleet()));
-    }
-    let workers = pins.store().workers().await;
-    Ok(Fleet::new(
-        workers.map_err(crate::service::PinsError::from)?,
-    ))
 }
 
 /// `GET /pins`
@@ -74,7 +63,7 @@ pub(super) async fn list(
     let Query(params) = params.map_err(|e| Failure::bad_request(e.body_text()))?;
     let query = params.read()?;
     let listed = desk.pins.list(&caller.owner, &query).await?;
-    let fleet = fleet(&desk.pins).await?;
+    let fleet = desk.pins.fleet().await?;
     let status = |view| PinStatus::new(view, &fleet);
     Ok(Json(PinResults {
         count: listed.count,

@@ -26,6 +26,8 @@ use crate::service::Pins;
 
 pub use failure::Failure;
 pub use handlers::accept;
+pub(crate) use watch::concerns;
+pub(crate) use wire::delegates;
 
 /// Largest body of a single request, in bytes.
 const MAX_BODY: usize = 256 << 10;

@@ -17,6 +17,7 @@ use super::{Desk, Failure, Reader};
 use crate::auth::Caller;
 use crate::event::{PinEvent, state_word};
 use crate::model::GoTime;
+use crate::service::Pins;
 
 /// Lines that wait for a slow watcher before it misses some.
 const LINES: usize = 256;
@@ -64,7 +65,7 @@ async fn follow(desk: Desk, caller: Caller, cids: Vec<Cid>, lines: mpsc::Sender<
             }
             Some(Ok(event)) => {
                 if (!cids.is_empty() && !cids.contains(&event.cid))
-                    || !concerns(&desk, &caller, &event).await
+                    || !concerns(&desk.pins, &caller, &event).await
                 {
                     continue;
                 }
@@ -77,11 +78,12 @@ async fn follow(desk: Desk, caller: Caller, cids: Vec<Cid>, lines: mpsc::Sender<
     }
 }
 
-async fn concerns(desk: &Desk, caller: &Caller, event: &PinEvent) -> bool {
+/// Whether a caller may hear of an event.
+pub(crate) async fn concerns(pins: &Pins, caller: &Caller, event: &PinEvent) -> bool {
     if caller.operates {
         return true;
     }
-    let request = desk.pins.store().request(&caller.owner, &event.cid).await;
+    let request = pins.store().request(&caller.owner, &event.cid).await;
     matches!(request, Ok(Some(_)))
 }
 

@@ -182,7 +182,7 @@ impl PinStatus {
 }
 
 /// Where content can be brought to: the addresses of all workers, or at least their names.
-fn delegates(fleet: &Fleet) -> Vec<String> {
+pub(crate) fn delegates(fleet: &Fleet) -> Vec<String> {
     let addresses = || {
         fleet
             .workers()

@@ -71,12 +71,8 @@ impl Limits {
             }
             at_most("a tag", "bytes", tag.len(), self.tag)?;
         }
-        if let Some(id) = &wish.op_id
-            && (id.is_empty() || id.len() > 128 || !id.bytes().all(|b| b.is_ascii_graphic()))
-        {
-            return Err(PinsError::Invalid(
-                "an operation id is 1 to 128 visible characters, such as a ULID or UUID".to_owned(),
-            ));
+        if let Some(id) = &wish.op_id {
+            check_op_id(id)?;
         }
         let codec = cid.codec();
         if !CODECS.contains(&codec) && !LINKLESS.contains(&codec) {
@@ -103,6 +99,16 @@ impl Limits {
         }
         Ok(())
     }
+}
+
+/// Checks a client's id of an operation.
+pub(super) fn check_op_id(id: &str) -> Result<(), PinsError> {
+    if id.is_empty() || id.len() > 128 || !id.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(PinsError::Invalid(
+            "an operation id is 1 to 128 visible characters, such as a ULID or UUID".to_owned(),
+        ));
+    }
+    Ok(())
 }
 
 fn at_most(what: &str, unit: &str, found: usize, limit: usize) -> Result<(), PinsError> {

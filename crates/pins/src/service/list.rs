@@ -114,6 +114,38 @@ impl Pins {
         }
     }
 
+    /// The next of an owner's pins that fit, newest first, and where to go on; `None` at the end. It looks at up to
+    /// `looks` requests, of which none may fit. CIDs, cursor and limit of the question are not regarded.
+    ///
+    /// # Errors
+    /// [`PinsError::State`].
+    pub async fn list_piece(
+        &self,
+        owner: &Owner,
+        query: &ListQuery,
+        cursor: Option<(u64, Cid)>,
+        looks: usize,
+    ) -> Result<(Vec<PinView>, Option<(u64, Cid)>), PinsError> {
+        let page = OwnerQuery {
+            tag: query.tag.clone(),
+            before_ms: query.before_ms,
+            after_ms: query.after_ms,
+            cursor,
+            limit: looks.clamp(1, PIECE),
+        };
+        let page = self.0.store.owner_requests(owner, page).await?;
+        let fitting = page.requests.into_iter().filter(|r| query.fits(r));
+        let unbounded = ListQuery {
+            status: query.status.clone(),
+            limit: usize::MAX,
+            ..ListQuery::default()
+        };
+        let mut listed = Listed::default();
+        self.take(fitting.collect(), &unbounded, &mut listed)
+            .await?;
+        Ok((listed.pins, page.cursor))
+    }
+
     /// The pins of named CIDs.
     async fn list_named(&self, owner: &Owner, query: &ListQuery) -> Result<Listed, PinsError> {
         let mut requests = Vec::new();

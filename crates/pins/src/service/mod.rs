@@ -5,6 +5,7 @@ mod error;
 mod limits;
 mod list;
 mod migrate;
+mod operations;
 mod view;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use crate::Owner;
 use crate::announce::{self, Announcer};
 use crate::clock::Clock;
 use crate::event::PinEvent;
+use crate::fleet::Fleet;
 use crate::metrics::{FailureKind, Metrics};
 use crate::model::{Pin, PinOptions};
 use crate::news;
@@ -28,7 +30,7 @@ use crate::reconcile::{self, Parts, Reconciler, Totals};
 use crate::request::PinRequest;
 use crate::request_id::RequestId;
 use crate::shard::Shard;
-use crate::store::{Operation, RemoveIf, RequestChange, StateStore};
+use crate::store::{RemoveIf, RequestChange, StateStore};
 use crate::tasks::Tasks;
 
 pub use bulk::{Change, ChangeAnswer};
@@ -167,7 +169,7 @@ impl Pins {
     /// used for another wish, [`PinsError::State`].
     pub async fn add(&self, owner: &Owner, cid: Cid, wish: Wish) -> Result<PinView, PinsError> {
         self.0.limits.check(&cid, &wish, self.now_s())?;
-        let fingerprint = fingerprint(&cid, &wish);
+        let fingerprint = operations::of_wish(&cid, &wish);
         if let Some(answer) = self
             .answered(owner, wish.op_id.as_deref(), fingerprint)
             .await?
@@ -176,12 +178,8 @@ impl Pins {
         }
         let op_id = wish.op_id.clone();
         let request = self.accept(owner, cid, wish);
-        let operation = op_id.map(|id| Operation {
-            owner: owner.clone(),
-            id,
-            fingerprint,
-            answer: RequestId::of(&request).to_string().into_bytes(),
-        });
+        let answer = RequestId::of(&request);
+        let operation = op_id.map(|id| operations::operation(owner, &id, fingerprint, &answer));
         let put = RequestChange::Put(Box::new(request.clone()));
         let operations = operation.into_iter().collect();
         self.0.store.change_requests(vec![put], operations).await?;
@@ -211,15 +209,7 @@ impl Pins {
         let Some(operation) = self.0.store.operation(owner, id).await? else {
             return Ok(None);
         };
-        if operation.fingerprint != fingerprint {
-            return Err(PinsError::Conflict(format!(
-                "the operation id {id} was used for something else before"
-            )));
-        }
-        let text = String::from_utf8_lossy(&operation.answer);
-        let answered: RequestId = text
-            .parse()
-            .map_err(|_| PinsError::Conflict(format!("the answer to operation {id} is lost")))?;
+        let answered = operations::answer_of(&operation, fingerprint)?;
         match self.request(owner, &answered.to_string()).await {
             Ok(request) => self.view(request).await.map(Some),
             // The pin is gone since; the answer is what it was.
@@ -334,6 +324,17 @@ impl Pins {
         self.0.events.subscribe()
     }
 
+    /// The workers as they are known now.
+    ///
+    /// # Errors
+    /// [`PinsError::State`].
+    pub async fn fleet(&self) -> Result<Fleet, PinsError> {
+        if let Some(reconciler) = self.reconciler() {
+            return Ok(Fleet::clone(&reconciler.fleet()));
+        }
+        Ok(Fleet::new(self.0.store.workers().await?))
+    }
+
     /// The state store.
     pub fn store(&self) -> &Arc<dyn StateStore> {
         &self.0.store
@@ -433,14 +434,4 @@ fn read_id(owner: &Owner, id: &str) -> Result<(Cid, Option<u64>), PinsError> {
     let cid = ues_data::parse_cid(id)
         .map_err(|_| PinsError::NotFound(format!("{id:?} is neither a request id nor a CID")))?;
     Ok((cid, None))
-}
-
-/// A hash of what is asked for, to tell a repeated operation from another one under the same id.
-fn fingerprint(cid: &Cid, wish: &Wish) -> u64 {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&cid.to_bytes());
-    hasher.update(format!("{:?} {:?}", wish.options, wish.tags).as_bytes());
-    let hash = hasher.finalize();
-    let first = hash.as_bytes().first_chunk::<8>();
-    first.map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }

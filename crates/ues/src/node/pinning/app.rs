@@ -1,5 +1,7 @@
 //! The pin service's routes on the node's main listener.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::extract::State;
 use axum::middleware;
@@ -7,6 +9,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::header::CONTENT_TYPE;
 use ues_atproto::{App, Context};
+use ues_pins::grpc::{self, CallLimits};
+use ues_pins::intake::Intake;
 
 use super::{Parts, callers, content, keys, migration, page, workers};
 use crate::node::operator::authorize;
@@ -53,6 +57,13 @@ impl App for PinningApp {
             return routes;
         }
         let authenticate = callers::authenticate(&parts.access, &parts.secret, None);
+        let intake = parts.content.clone();
+        let intake = intake.map(|content| Arc::new(content) as Arc<dyn Intake>);
+        let (pins, limits) = (parts.pins.clone(), CallLimits::default());
+        match grpc::routes(pins, authenticate.clone(), intake, limits) {
+            Ok(grpc) => routes = routes.merge(grpc),
+            Err(error) => tracing::error!(%error, "the node runs without gRPC"),
+        }
         routes
             .merge(content::routes(parts.clone(), authenticate.clone()))
             .merge(

@@ -86,13 +86,7 @@ impl Parts {
 
 /// How a worker is, in a word.
 pub fn state(worker: &Worker, now_ms: u64, away_ms: u64) -> &'static str {
-    let silent_ms = now_ms.saturating_sub(worker.seen_ms);
-    match (&worker.failing, silent_ms > away_ms, worker.draining) {
-        (_, true, _) => "away",
-        (Some(_), ..) => "failing",
-        (None, _, true) => "draining",
-        _ => "ready",
-    }
+    worker.condition(now_ms, away_ms).as_str()
 }
 
 fn describe(worker: &Worker, now_ms: u64, away_ms: u64) -> Value {
