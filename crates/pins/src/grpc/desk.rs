@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use tonic::{Request, Status};
+use tonic::Status;
+use tonic::metadata::MetadataMap;
 
 use super::status::denied;
 use crate::Owner;
@@ -18,36 +19,34 @@ pub(super) struct Desk {
 }
 
 impl Desk {
-    fn caller<T>(&self, request: &Request<T>) -> Result<Caller, Status> {
-        let shown = Credentials::of(request.metadata().as_ref());
-        shown
-            .and_then(|shown| (self.authenticate)(&shown))
-            .map_err(denied)
+    async fn caller(&self, call: &MetadataMap) -> Result<Caller, Status> {
+        let shown = Credentials::of(call.as_ref()).map_err(denied)?;
+        (self.authenticate)(shown).await.map_err(denied)
     }
 
     /// A caller who may read.
-    pub(super) fn reader<T>(&self, request: &Request<T>) -> Result<Caller, Status> {
-        let caller = self.caller(request)?;
+    pub(super) async fn reader(&self, call: &MetadataMap) -> Result<Caller, Status> {
+        let caller = self.caller(call).await?;
         allowed(caller.reads, "read pins")?;
         Ok(caller)
     }
 
     /// A caller who may write.
-    pub(super) fn writer<T>(&self, request: &Request<T>) -> Result<Caller, Status> {
-        let caller = self.caller(request)?;
+    pub(super) async fn writer(&self, call: &MetadataMap) -> Result<Caller, Status> {
+        let caller = self.caller(call).await?;
         allowed(caller.writes, "change pins")?;
         Ok(caller)
     }
 
     /// Lets in who may see what belongs to everybody.
-    pub(super) fn operator<T>(&self, request: &Request<T>) -> Result<(), Status> {
-        let caller = self.caller(request)?;
+    pub(super) async fn operator(&self, call: &MetadataMap) -> Result<(), Status> {
+        let caller = self.caller(call).await?;
         allowed(caller.operates && caller.reads, "see the workers")
     }
 
     /// Lets in who may change what belongs to everybody.
-    pub(super) fn operating_writer<T>(&self, request: &Request<T>) -> Result<(), Status> {
-        let caller = self.caller(request)?;
+    pub(super) async fn operating_writer(&self, call: &MetadataMap) -> Result<(), Status> {
+        let caller = self.caller(call).await?;
         allowed(caller.operates && caller.writes, "change the workers")
     }
 }

@@ -9,7 +9,6 @@ use super::wire::{placement, read_cid, timestamp};
 use super::{status, v1};
 use crate::fleet::{Condition, Fleet, Worker};
 use crate::model::PeerId;
-use crate::reconcile::Reconciler;
 
 /// Dead letters in one answer.
 const LETTERS: usize = 100;
@@ -47,7 +46,7 @@ impl FleetService for Desk {
         &self,
         request: Request<v1::ListWorkersRequest>,
     ) -> Answer<v1::ListWorkersResponse> {
-        self.operator(&request)?;
+        self.operator(request.metadata()).await?;
         let (now_ms, away_ms) = (self.pins.now_ms(), self.pins.policy().away_ms);
         let fleet = Fleet::new(self.workers().await?);
         let workers = fleet.workers().iter();
@@ -61,7 +60,7 @@ impl FleetService for Desk {
         &self,
         request: Request<v1::DrainWorkerRequest>,
     ) -> Answer<v1::DrainWorkerResponse> {
-        self.operating_writer(&request)?;
+        self.operating_writer(request.metadata()).await?;
         let asked = request.get_ref();
         let id = self.worker(&asked.worker).await?;
         let set = self.pins.store().set_draining(&id, asked.draining).await;
@@ -74,7 +73,7 @@ impl FleetService for Desk {
         &self,
         request: Request<v1::RemoveWorkerRequest>,
     ) -> Answer<v1::RemoveWorkerResponse> {
-        self.operating_writer(&request)?;
+        self.operating_writer(request.metadata()).await?;
         let id = self.worker(&request.get_ref().worker).await?;
         let removed = self.pins.store().remove_worker(&id).await;
         removed.map_err(|error| status::state(&error))?;
@@ -86,7 +85,7 @@ impl FleetService for Desk {
         &self,
         request: Request<v1::GetRecordRequest>,
     ) -> Answer<v1::GetRecordResponse> {
-        self.operator(&request)?;
+        self.operator(request.metadata()).await?;
         let cid = read_cid(&request.get_ref().cid)?;
         let record = self.pins.record(&cid).await?;
         let fleet = Fleet::new(self.workers().await?);
@@ -103,9 +102,8 @@ impl FleetService for Desk {
         &self,
         request: Request<v1::GetTotalsRequest>,
     ) -> Answer<v1::GetTotalsResponse> {
-        self.operator(&request)?;
-        let totals = self.pins.reconciler().map(Reconciler::totals);
-        let totals = totals.unwrap_or_default();
+        self.operator(request.metadata()).await?;
+        let totals = self.pins.totals().await?;
         Ok(Response::new(v1::GetTotalsResponse {
             pins: totals.wanted,
             requests: totals.requests,
@@ -124,7 +122,7 @@ impl FleetService for Desk {
         &self,
         request: Request<v1::ListQueuesRequest>,
     ) -> Answer<v1::ListQueuesResponse> {
-        self.operator(&request)?;
+        self.operator(request.metadata()).await?;
         let queues = self.pins.bus().stats().await;
         let queues = queues.map_err(|error| status::bus(&error))?;
         let queues = queues.into_iter().map(queue).collect();
@@ -135,7 +133,7 @@ impl FleetService for Desk {
         &self,
         request: Request<v1::ListDeadLettersRequest>,
     ) -> Answer<v1::ListDeadLettersResponse> {
-        self.operator(&request)?;
+        self.operator(request.metadata()).await?;
         let after = request.get_ref().after;
         let letters = self.pins.bus().dead_letters(after, LETTERS).await;
         let letters = letters.map_err(|error| status::bus(&error))?;
@@ -147,7 +145,7 @@ impl FleetService for Desk {
         &self,
         request: Request<v1::ReplayDeadLetterRequest>,
     ) -> Answer<v1::ReplayDeadLetterResponse> {
-        self.operating_writer(&request)?;
+        self.operating_writer(request.metadata()).await?;
         let id = request.get_ref().id;
         found(id, self.pins.bus().replay(id).await)?;
         Ok(Response::new(v1::ReplayDeadLetterResponse {}))
@@ -157,7 +155,7 @@ impl FleetService for Desk {
         &self,
         request: Request<v1::DiscardDeadLetterRequest>,
     ) -> Answer<v1::DiscardDeadLetterResponse> {
-        self.operating_writer(&request)?;
+        self.operating_writer(request.metadata()).await?;
         let id = request.get_ref().id;
         found(id, self.pins.bus().discard(id).await)?;
         Ok(Response::new(v1::DiscardDeadLetterResponse {}))

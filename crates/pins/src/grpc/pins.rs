@@ -49,7 +49,7 @@ impl PinService for Desk {
         &self,
         request: Request<v1::PinRequest>,
     ) -> Result<Response<v1::PinResponse>, Status> {
-        let caller = self.writer(&request)?;
+        let caller = self.writer(request.metadata()).await?;
         let op_id = op_id(&request, &request.get_ref().op_id)?;
         let (cid, wish) = read_spec(request.into_inner().spec, op_id, self.now_s())?;
         let view = self.pins.add(&caller.owner, cid, wish).await?;
@@ -61,7 +61,7 @@ impl PinService for Desk {
         &self,
         request: Request<v1::UnpinRequest>,
     ) -> Result<Response<v1::UnpinResponse>, Status> {
-        let owner = self.writer(&request)?.owner;
+        let owner = self.writer(request.metadata()).await?.owner;
         let op_id = op_id(&request, &request.get_ref().op_id)?;
         let id = &request.get_ref().id;
         let removed = if op_id.is_empty() {
@@ -77,7 +77,7 @@ impl PinService for Desk {
         &self,
         request: Request<v1::ReplacePinRequest>,
     ) -> Result<Response<v1::ReplacePinResponse>, Status> {
-        let owner = self.writer(&request)?.owner;
+        let owner = self.writer(request.metadata()).await?.owner;
         let v1::ReplacePinRequest { id, spec } = request.into_inner();
         let (cid, wish) = read_spec(spec, String::new(), self.now_s())?;
         let view = self.pins.replace(&owner, &id, cid, wish).await?;
@@ -89,7 +89,7 @@ impl PinService for Desk {
         &self,
         request: Request<v1::GetPinRequest>,
     ) -> Result<Response<v1::GetPinResponse>, Status> {
-        let caller = self.reader(&request)?;
+        let caller = self.reader(request.metadata()).await?;
         let asked = request.get_ref();
         let owner = owner_named(&caller, &asked.owner)?;
         let found = self.pins.request(&owner, &asked.id).await?;
@@ -102,7 +102,7 @@ impl PinService for Desk {
         &self,
         request: Request<v1::ListPinsRequest>,
     ) -> Result<Response<Self::ListPinsStream>, Status> {
-        let caller = self.reader(&request)?;
+        let caller = self.reader(request.metadata()).await?;
         let owner = owner_named(&caller, &request.get_ref().owner)?;
         list::list(self.clone(), owner, request.into_inner()).map(Response::new)
     }
@@ -111,7 +111,7 @@ impl PinService for Desk {
         &self,
         request: Request<Streaming<v1::BulkPinRequest>>,
     ) -> Result<Response<Self::BulkPinStream>, Status> {
-        let owner = self.writer(&request)?.owner;
+        let owner = self.writer(request.metadata()).await?.owner;
         let answers = bulk::pin(self.clone(), owner, request.into_inner());
         Ok(Response::new(answers))
     }
@@ -120,7 +120,7 @@ impl PinService for Desk {
         &self,
         request: Request<Streaming<v1::BulkUnpinRequest>>,
     ) -> Result<Response<Self::BulkUnpinStream>, Status> {
-        let owner = self.writer(&request)?.owner;
+        let owner = self.writer(request.metadata()).await?.owner;
         let answers = bulk::unpin(self.clone(), owner, request.into_inner());
         Ok(Response::new(answers))
     }
@@ -129,7 +129,7 @@ impl PinService for Desk {
         &self,
         request: Request<v1::WatchRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        let caller = self.reader(&request)?;
+        let caller = self.reader(request.metadata()).await?;
         let cids = read_cids(&request.get_ref().cids)?;
         Ok(Response::new(watch::watch(self.pins.clone(), caller, cids)))
     }
@@ -138,7 +138,7 @@ impl PinService for Desk {
         &self,
         request: Request<v1::RecoverRequest>,
     ) -> Result<Response<v1::RecoverResponse>, Status> {
-        let caller = self.writer(&request)?;
+        let caller = self.writer(request.metadata()).await?;
         let cids = read_cids(&request.get_ref().cids)?;
         if cids.is_empty() {
             return Err(invalid("cids: at least one expected"));
@@ -157,7 +157,7 @@ impl PinService for Desk {
         &self,
         request: Request<Streaming<v1::ImportCarRequest>>,
     ) -> Result<Response<v1::ImportCarResponse>, Status> {
-        let owner = self.writer(&request)?.owner;
+        let owner = self.writer(request.metadata()).await?.owner;
         let pins = archive::import(self, owner, request.into_inner()).await?;
         Ok(Response::new(v1::ImportCarResponse { pins }))
     }

@@ -10,7 +10,10 @@ use crate::store::StateError;
 
 /// The caller is not let in.
 pub(super) fn denied(denied: Denied) -> Status {
-    Status::unauthenticated(denied.0)
+    match denied {
+        Denied::No(why) => Status::unauthenticated(why),
+        Denied::Unknown(why) => Status::unavailable(why),
+    }
 }
 
 /// The call itself is wrong.

@@ -42,11 +42,15 @@ fn owner(name: &str) -> Owner {
 
 /// `NAME`: an owner; `NAME-reader`: reads only; `operator`: everything.
 fn authenticate() -> Authenticate {
-    Arc::new(|shown| match shown {
+    Arc::new(|shown| Box::pin(std::future::ready(judge(&shown))))
+}
+
+fn judge(shown: &Credentials) -> Result<Caller, Denied> {
+    match shown {
         Credentials::Bearer(token) if token == "operator" => {
             Ok(Caller::operator(owner("operator")))
         }
-        Credentials::Bearer(token) if token.is_empty() => Err(Denied("no key".to_owned())),
+        Credentials::Bearer(token) if token.is_empty() => Err(Denied::No("no key".to_owned())),
         Credentials::Bearer(token) => {
             let name = token.strip_suffix("-reader");
             Ok(Caller {
@@ -55,8 +59,8 @@ fn authenticate() -> Authenticate {
                 ..Caller::operator(owner(name.unwrap_or(token)))
             })
         }
-        _ => Err(Denied("show an API key".to_owned())),
-    })
+        _ => Err(Denied::No("show an API key".to_owned())),
+    }
 }
 
 impl Desk {
