@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Installs the software that the end-to-end tests and the benchmarks run against:
 # node 22 (the newest AT Protocol packages need it), the npm packages of tests/package-lock.json, Kubo,
-# IPFS-Cluster and the NATS server.
+# IPFS-Cluster, the NATS server and Apache Cassandra.
 #   install.sh          everything
-#   install.sh PEER…    the named ones: npm, kubo, ipfs-cluster, nats
+#   install.sh PEER…    the named ones: npm, kubo, ipfs-cluster, nats, cassandra
 # Idempotent: each step leaves a stamp named after its inputs and is skipped while the stamp is right.
 # Everything lands in .peers/ and tests/node_modules/, which git ignores.
 set -euo pipefail
@@ -108,10 +108,32 @@ install_nats() {
   say "ready: $("$peers/nats/nats-server" --version)"
 }
 
-[ $# -gt 0 ] || set -- npm kubo ipfs-cluster nats
+# Java runs it and Maven fetches it; where they are missing they come from Debian.
+install_cassandra() {
+  local want home="$peers/cassandra"
+  want="$(sha256sum <"$here/cassandra/pom.xml" | cut -d' ' -f1)"
+  if ! command -v java >/dev/null || ! command -v keytool >/dev/null; then
+    say "java"
+    apt-get install -y -qq default-jdk-headless >/dev/null
+  fi
+  if ! stamped "$home/.stamp" "$want"; then
+    if ! command -v mvn >/dev/null; then
+      say "maven"
+      apt-get install -y -qq maven >/dev/null
+    fi
+    say "Apache Cassandra (a minute the first time)"
+    rm -rf "$home"
+    mkdir -p "$home"
+    mvn -q -B -f "$here/cassandra/pom.xml" dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$home/lib"
+    printf '%s' "$want" >"$home/.stamp"
+  fi
+  say "ready: $(basename "$home"/lib/cassandra-all-*.jar .jar)"
+}
+
+[ $# -gt 0 ] || set -- npm kubo ipfs-cluster nats cassandra
 for peer in "$@"; do
   case "$peer" in
-  npm | kubo | ipfs-cluster | nats) "install_$peer" ;;
-  *) say "no peer is called $peer: npm, kubo, ipfs-cluster, nats"; exit 2 ;;
+  npm | kubo | ipfs-cluster | nats | cassandra) "install_$peer" ;;
+  *) say "no peer is called $peer: npm, kubo, ipfs-cluster, nats, cassandra"; exit 2 ;;
   esac
 done
