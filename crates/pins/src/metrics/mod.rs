@@ -4,13 +4,14 @@
 //! Labels are few, so that all series together stay below 10,000 whatever the service keeps: CIDs are grouped by the
 //! first hex digit of their hash, and owners beyond the largest fifty are one.
 
+mod cql;
 mod labels;
 mod progress;
 mod store;
 mod tenants;
 mod text;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
@@ -21,6 +22,7 @@ use ues_bus::QueueStats;
 use crate::store::StateStore;
 use labels::{EndToEnd, Event, Failure, OfOp, StoreOp};
 
+pub use cql::{CqlMetrics, CqlOutcome};
 pub use labels::{EventType, FailureKind, Group, Op, Source};
 pub use progress::{Confirmed, Progress};
 pub use tenants::Tenants;
@@ -49,6 +51,7 @@ struct Measured {
     events: Family<Event, Counter>,
     failures: Family<Failure, Counter>,
     store: Histograms<StoreOp>,
+    cql: OnceLock<CqlMetrics>,
 }
 
 impl Default for Measured {
@@ -60,6 +63,7 @@ impl Default for Measured {
             events: Family::default(),
             failures: Family::default(),
             store: Family::new_with_constructor(|| Histogram::new(STORE_SECONDS)),
+            cql: OnceLock::new(),
         }
     }
 }
@@ -95,6 +99,11 @@ impl Metrics {
     /// The same store, with all its operations measured.
     pub fn measuring(&self, store: Arc<dyn StateStore>) -> Arc<dyn StateStore> {
         Arc::new(store::MeasuredStore::new(store, self.clone()))
+    }
+
+    /// Shows what is measured of a CQL database, too; the first one stays.
+    pub fn show_cql(&self, metrics: CqlMetrics) {
+        let _ = self.0.cql.set(metrics);
     }
 
     /// Everything, in the text format 0.0.4 of Prometheus.

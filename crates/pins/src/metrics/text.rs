@@ -47,6 +47,9 @@ pub(super) fn write(measured: &Measured, tenants: &Tenants, queues: &[QueueStats
         "Operations of the state store",
         measured.store.clone(),
     );
+    if let Some(cql) = measured.cql.get() {
+        cql.register(&mut registry);
+    }
     let (desired, actual) = copies(tenants);
     registry.register(
         "cluster_pin_desired_total",

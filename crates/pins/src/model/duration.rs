@@ -21,7 +21,7 @@ pub enum DurationError {
 }
 
 /// Reads a duration in nanoseconds, as Go's `time.ParseDuration`.
-pub(super) fn parse(text: &str) -> Result<i64, DurationError> {
+pub(crate) fn parse(text: &str) -> Result<i64, DurationError> {
     let shown = || text.chars().take(64).collect::<String>();
     let invalid = || DurationError::Invalid(shown());
     let (negative, mut rest) = match text.strip_prefix('-') {

@@ -13,6 +13,7 @@ mod wire;
 pub use multiaddr::Multiaddr;
 
 pub use duration::DurationError;
+pub(crate) use duration::parse as parse_duration;
 pub use peer_id::{PeerId, PeerIdError};
 pub use pin::{Pin, PinMode, PinOptions, PinType};
 pub use proto::{MAX_PIN_BYTES, ProtoError};

@@ -8,6 +8,7 @@
 //! | `pin_ttl_queue` | the queue of ends |
 //! | `op_dedup` | operations, kept for seven days |
 
+mod cql;
 mod embedded;
 mod embedded_read;
 mod key;
@@ -25,6 +26,10 @@ use crate::model::PeerId;
 use crate::placement::{PinRecord, Placement};
 use crate::request::PinRequest;
 
+pub use cql::{
+    CqlError, CqlReplication, CqlRetries, CqlSettings, CqlStore, CqlTls, Password as CqlPassword,
+    TlsError as CqlTlsError,
+};
 pub use embedded::EmbeddedStore;
 pub use memory::MemoryStore;
 
