@@ -1,7 +1,7 @@
 //! Starts and stops a Cassandra in a folder of its own.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -40,7 +40,14 @@ impl Server {
 
     /// Starts a server with further lines of configuration.
     pub fn start(extra: &str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        // In memory where that is possible: what a killed process has written survives it there as well.
+        let memory = Path::new("/dev/shm");
+        let dir = if memory.is_dir() {
+            tempfile::tempdir_in(memory)
+        } else {
+            tempfile::tempdir()
+        };
+        let dir = dir.unwrap();
         std::fs::write(dir.path().join("extra.yaml"), extra).unwrap();
         let mut server = Self {
             dir,
@@ -86,7 +93,11 @@ impl Server {
             let log = || std::fs::read_to_string(self.dir.path().join("log")).unwrap();
             let ended = self.child.as_mut().unwrap().try_wait().unwrap();
             assert!(ended.is_none(), "Cassandra ended: {}", log());
-            assert!(Instant::now() < deadline, "Cassandra is not ready: {}", log());
+            assert!(
+                Instant::now() < deadline,
+                "Cassandra is not ready: {}",
+                log()
+            );
             std::thread::sleep(Duration::from_millis(50));
         }
     }

@@ -1,10 +1,10 @@
 //! Random changes, compared with the store in memory.
 
 use futures::StreamExt;
-use ues_pins::PlacementState;
 use ues_pins::store::{
     MemoryStore, OwnerQuery, PlacementChange, RemoveIf, RequestChange, StateStore, TokenRange,
 };
+use ues_pins::{PinRecord, PlacementState};
 
 use crate::conformance::{cid, owner, peer, placement, put, request};
 
@@ -63,13 +63,18 @@ pub async fn compare(store: &dyn StateStore, seed: u64) {
     }
     let scan = |store: &dyn StateStore| store.scan(TokenRange::ALL, None).collect::<Vec<_>>();
     let (found, expected) = (scan(store).await, scan(&model).await);
-    let plain = |records: Vec<Result<_, _>>| -> Vec<_> {
+    // Each store has tokens of its own.
+    let plain = |store: &dyn StateStore, records: Vec<Result<PinRecord, _>>| -> Vec<_> {
+        let mut records: Vec<_> = records.into_iter().map(Result::unwrap).collect();
+        assert!(
+            records.is_sorted_by_key(|record| store.token(&record.cid)),
+            "seed {seed}"
+        );
+        records.sort_by_key(|record| record.cid.to_bytes());
         records
-            .into_iter()
-            .map(Result::unwrap)
-            .collect::<Vec<ues_pins::PinRecord>>()
     };
-    assert_eq!(plain(found), plain(expected), "seed {seed}");
+    let (found, expected) = (plain(store, found), plain(&model, expected));
+    assert_eq!(found, expected, "seed {seed}");
     for who in ["o0", "o1", "o2"] {
         for tag in [None, Some("blue".to_owned())] {
             let query = OwnerQuery {
