@@ -10,7 +10,7 @@ use ues_data::Cid;
 
 use crate::message::{self, Changed, MAX_ITEMS};
 use crate::metrics::{FailureKind, Metrics};
-use crate::shard::Shard;
+use crate::shard::{Shard, Shards};
 use crate::store::StateStore;
 
 /// CIDs that may wait to be announced. What finds no room is not lost: the walk over all records finds it.
@@ -25,12 +25,13 @@ const GATHER: usize = 4096;
 pub async fn publish(
     store: &dyn StateStore,
     bus: &dyn Bus,
+    shards: Shards,
     cids: &[Cid],
     recover: bool,
 ) -> Result<(), BusError> {
     let mut by_shard: BTreeMap<Shard, Vec<String>> = BTreeMap::new();
     for cid in cids {
-        let named = by_shard.entry(Shard::of(store, cid)).or_default();
+        let named = by_shard.entry(shards.of(store, cid)).or_default();
         named.push(cid.to_string());
     }
     let mut messages = Vec::new();
@@ -55,12 +56,17 @@ pub struct Announcer(mpsc::Sender<Cid>);
 
 impl Announcer {
     /// Starts it; it ends when its last clone is dropped.
-    pub fn start(store: Arc<dyn StateStore>, bus: Arc<dyn Bus>, metrics: Metrics) -> Self {
+    pub fn start(
+        store: Arc<dyn StateStore>,
+        bus: Arc<dyn Bus>,
+        shards: Shards,
+        metrics: Metrics,
+    ) -> Self {
         let (send, mut receive) = mpsc::channel(ROOM);
         tokio::spawn(async move {
             let mut cids = Vec::new();
             while receive.recv_many(&mut cids, GATHER).await > 0 {
-                if let Err(error) = publish(&*store, &*bus, &cids, false).await {
+                if let Err(error) = publish(&*store, &*bus, shards, &cids, false).await {
                     metrics.failure(FailureKind::Nats);
                     tracing::warn!(%error, "changes are left for the walk over all records");
                     tokio::time::sleep(Duration::from_millis(200)).await;

@@ -9,7 +9,6 @@ use ues_data::Cid;
 use super::{ReconcileError, Shared, pause};
 use crate::message::{self, AUDIT, Holdings, Reported, Status};
 use crate::planner::{Report, Word};
-use crate::shard::Shard;
 
 /// The pause after a failure.
 const AFTER_FAILURE: Duration = Duration::from_secs(2);
@@ -63,7 +62,8 @@ async fn step(
 /// Reports what has no placement as pinned, to the shard that it belongs to: it has it given up.
 async fn compare(shared: &Shared, holdings: Holdings) -> Result<(), ReconcileError> {
     let cids: Vec<Cid> = message::cids(&holdings.cids);
-    let records = shared.parts.store.records(&cids).await?;
+    let parts = &shared.parts;
+    let records = parts.store.records(&cids).await?;
     let mut messages = Vec::new();
     for record in records {
         if record.placement(&holdings.peer).is_some() {
@@ -78,7 +78,8 @@ async fn compare(shared: &Shared, holdings: Holdings) -> Result<(), ReconcileErr
             peer: holdings.peer.clone(),
             reports: vec![Reported::new(record.cid.to_string(), report)],
         };
-        let subject = Shard::of(&*shared.parts.store, &record.cid).status_subject()?;
+        let shard = parts.shards.of(&*parts.store, &record.cid);
+        let subject = shard.status_subject()?;
         messages.push(Message::new(subject, message::write(&status)));
     }
     if !messages.is_empty() {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::{ReconcileError, Shared, ends, pause, shard};
-use crate::shard::{SHARDS, Shard};
+use crate::shard::{Shard, Shards};
 use crate::store::Lease;
 use crate::tasks::Tasks;
 
@@ -23,8 +23,8 @@ const ALONE: Term = Term {
 };
 /// After something could not be had.
 const SOON: Duration = Duration::from_secs(2);
-/// Planners that can be told apart. More than there are shards, so that some may stand by.
-const SEATS: u32 = 2 * SHARDS;
+/// Fewest planners that can be told apart; more than there are shards, so that some may stand by.
+const SEATS: u32 = 8;
 /// The lease of whoever removes requests that ended.
 const ENDS: &str = "ends";
 
@@ -56,7 +56,11 @@ pub(super) async fn run(shared: Arc<Shared>, tasks: Tasks) {
     };
     loop {
         held.troubled = false;
-        held.round(term.lease_ms).await;
+        if held.agrees().await {
+            held.round(term.lease_ms).await;
+        } else {
+            held.give_back().await;
+        }
         let next = if held.troubled { SOON } else { term.renew };
         if !pause(&shared.stop, next).await {
             break;
@@ -74,13 +78,33 @@ fn shard_name(shard: Shard) -> String {
 }
 
 impl Held {
+    /// Whether the state is still divided as this process was told at its start.
+    async fn agrees(&mut self) -> bool {
+        let parts = &self.shared.parts;
+        match Shards::noted(&*parts.store).await {
+            Ok(Some(noted)) if noted != parts.shards => {
+                let (noted, mine) = (noted.count(), parts.shards.count());
+                tracing::error!(
+                    "the pins are divided into {noted} shards now, not {mine}: start this process again"
+                );
+                false
+            }
+            Ok(_) => true,
+            Err(error) => {
+                self.trouble("shards", &error.into());
+                true
+            }
+        }
+    }
+
     async fn round(&mut self, lease_ms: u64) {
         let share = self.share(lease_ms).await;
         self.lessen(share).await;
         // Planners begin at different shards, so that they rarely want the same.
-        let first = self.seat.unwrap_or(0) % SHARDS;
-        for number in 0..SHARDS {
-            let shard = Shard((first + number) % SHARDS);
+        let count = self.shared.parts.shards.count();
+        let first = self.seat.unwrap_or(0) * count.div_ceil(SEATS);
+        for number in 0..count {
+            let shard = Shard((first + number) % count);
             let running = self.shards.iter().position(|(s, _)| *s == shard);
             match running {
                 Some(at) => {
@@ -115,12 +139,13 @@ impl Held {
 
     /// How many shards are this planner's part. Takes a seat and counts the others.
     async fn share(&mut self, lease_ms: u64) -> usize {
+        let count = self.shared.parts.shards.count();
         if !self.shared.parts.shared {
-            return SHARDS as usize;
+            return count as usize;
         }
         let mut others = 0u32;
         let mut mine = None;
-        for seat in 0..SEATS {
+        for seat in 0..count + SEATS {
             // A look at a seat that nobody has takes it for no time at all.
             let sits = self.seat == Some(seat) || (self.seat.is_none() && mine.is_none());
             let time = if sits { lease_ms } else { 0 };
@@ -132,7 +157,7 @@ impl Held {
             }
         }
         self.seat = mine;
-        SHARDS.div_ceil(others + 1) as usize
+        count.div_ceil(others + 1) as usize
     }
 
     /// Lets go of what is more than its part.

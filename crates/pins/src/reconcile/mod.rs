@@ -23,7 +23,7 @@ use crate::event::PinEvent;
 use crate::fleet::Fleet;
 use crate::metrics::{FailureKind, Metrics, Tenants};
 use crate::planner::Policy;
-use crate::shard::Shard;
+use crate::shard::{Shard, Shards};
 use crate::store::{StateError, StateStore};
 use crate::tasks::Tasks;
 
@@ -60,6 +60,8 @@ pub struct Parts {
     pub holder: String,
     /// Whether other processes work on the same state.
     pub shared: bool,
+    /// Into how many shards all pins are divided.
+    pub shards: Shards,
     /// The pause between two walks over all records.
     pub sweep_pause: Duration,
     /// Who wants to hear of changes.

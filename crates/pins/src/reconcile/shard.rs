@@ -132,12 +132,19 @@ impl Desk<'_> {
         Ok(self.shared.parts.bus.queue(spec).await?)
     }
 
+    /// Whether a CID belongs here. One that somebody sent here who divides otherwise is found by the walk of its own shard.
+    fn is_mine(&self, cid: &Cid) -> bool {
+        let parts = &self.shared.parts;
+        parts.shards.of(&*parts.store, cid) == self.shard
+    }
+
     /// Requests changed: plan their CIDs anew.
     async fn change(&self, deliveries: Vec<Delivery>) -> Result<(), ReconcileError> {
         let mut cids = Vec::new();
         let mut recover = BTreeSet::new();
         let deliveries = self.readable(deliveries, |changed: Changed| {
-            let named = message::cids(&changed.cids);
+            let mut named = message::cids(&changed.cids);
+            named.retain(|cid| self.is_mine(cid));
             if changed.recover {
                 recover.extend(named.iter().copied());
             }
@@ -169,7 +176,9 @@ impl Desk<'_> {
         let mut heard: BTreeMap<Cid, Vec<(PeerId, Report)>> = BTreeMap::new();
         let deliveries = self.readable(deliveries, |status: Status| {
             for reported in status.reports {
-                if let Ok(cid) = ues_data::parse_cid(&reported.cid) {
+                if let Ok(cid) = ues_data::parse_cid(&reported.cid)
+                    && self.is_mine(&cid)
+                {
                     let report = (status.peer.clone(), reported.into_report());
                     heard.entry(cid).or_default().push(report);
                 }
@@ -297,7 +306,11 @@ impl Desk<'_> {
     /// Plans the next slice of the walk over all records; says whether it is at the end.
     async fn walk_on(&self, walk: &mut Option<Walk>) -> Result<bool, ReconcileError> {
         let begin = || Walk {
-            records: self.shared.parts.store.scan(self.shard.range(), None),
+            records: self
+                .shared
+                .parts
+                .store
+                .scan(self.shared.parts.shards.range(self.shard), None),
             tally: Tally::default(),
         };
         let Walk { records, tally } = walk.get_or_insert_with(begin);

@@ -29,7 +29,7 @@ use crate::planner::Policy;
 use crate::reconcile::{self, Parts, Reconciler, Totals};
 use crate::request::PinRequest;
 use crate::request_id::RequestId;
-use crate::shard::Shard;
+use crate::shard::{Shard, Shards};
 use crate::store::{RemoveIf, RequestChange, StateStore};
 use crate::tasks::Tasks;
 
@@ -61,6 +61,8 @@ pub struct Options {
     pub plans: bool,
     /// Whether other processes work on the same state, so that they tell each other what changes.
     pub shared: bool,
+    /// Into how many shards all pins are divided, the same for all processes.
+    pub shards: Shards,
     /// Where measurements go.
     pub metrics: Metrics,
 }
@@ -76,6 +78,7 @@ impl Options {
             sweep_pause: Duration::from_secs(30),
             plans: true,
             shared: false,
+            shards: Shards::default(),
             metrics: Metrics::default(),
         }
     }
@@ -93,6 +96,7 @@ struct Shared {
     events: broadcast::Sender<PinEvent>,
     limits: Limits,
     policy: Policy,
+    shards: Shards,
     clock: Clock,
     metrics: Metrics,
     started: Instant,
@@ -130,6 +134,7 @@ impl Pins {
                 holder: options.holder,
                 sweep_pause: options.sweep_pause,
                 shared: options.shared,
+                shards: options.shards,
                 events: made,
                 metrics: options.metrics.clone(),
             })
@@ -137,6 +142,7 @@ impl Pins {
         let announcer = Announcer::start(
             Arc::clone(&store),
             Arc::clone(&bus),
+            options.shards,
             options.metrics.clone(),
         );
         Self(Arc::new(Shared {
@@ -147,6 +153,7 @@ impl Pins {
             events,
             limits: options.limits,
             policy: options.policy,
+            shards: options.shards,
             clock: options.clock,
             metrics: options.metrics,
             started: Instant::now(),
@@ -314,7 +321,8 @@ impl Pins {
     /// # Errors
     /// [`PinsError::Bus`].
     pub async fn recover(&self, cids: &[Cid]) -> Result<(), PinsError> {
-        let published = announce::publish(&*self.0.store, &*self.0.bus, cids, true).await;
+        let published =
+            announce::publish(&*self.0.store, &*self.0.bus, self.0.shards, cids, true).await;
         published.inspect_err(|_| self.0.metrics.failure(FailureKind::Nats))?;
         Ok(())
     }
@@ -358,7 +366,7 @@ impl Pins {
         let own = self.reconciler().map(Reconciler::counted);
         let own: BTreeMap<Shard, Totals> = own.unwrap_or_default().into_iter().collect();
         let mut all = Vec::new();
-        for shard in Shard::all() {
+        for shard in self.0.shards.all() {
             all.push(match own.get(&shard) {
                 Some(totals) => *totals,
                 None => reconcile::read_note(&*self.0.store, shard).await?,

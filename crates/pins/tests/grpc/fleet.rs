@@ -100,7 +100,7 @@ async fn dead_letters_are_shown_replayed_and_discarded() {
     let pinned = desk.client().pin(by("alice", pin_request(cid(1)))).await;
     pinned.unwrap();
     watcher.into_inner().message().await.unwrap().unwrap();
-    let shard = ues_pins::shard::Shard::of(&*desk.store, &cid(1));
+    let shard = ues_pins::shard::Shards::default().of(&*desk.store, &cid(1));
     let subject = shard.request_subject().unwrap();
     let junk = || Message::new(subject.clone(), Bytes::from_static(b"junk"));
     let subject = Subject::clone(&subject);

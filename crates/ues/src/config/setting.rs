@@ -197,6 +197,14 @@ pub const SETTINGS: &[Setting] = &[
                JetStream, such as nats://127.0.0.1:4222.",
     },
     Setting {
+        key: "pins.shards",
+        kind: Kind::Count,
+        default: "0",
+        help: "Into how many shards all pins are divided: the most planners that can share the work, 1 to 1024.\n\
+               0: as it was, and 8 at first. When it changes, every process that takes requests or plans has to be\n\
+               started again.",
+    },
+    Setting {
         key: "pins.metrics",
         kind: Kind::Flag,
         default: "true",

@@ -153,6 +153,8 @@ pub struct Pins {
     pub worker_tags: Vec<String>,
     /// Where the IPFS-Cluster REST API listens; empty for nowhere.
     pub cluster_listen: String,
+    /// Into how many shards all pins are divided; 0: as the state says.
+    pub shards: u32,
     /// `embedded`, or the address of a NATS server.
     pub bus: String,
     /// Whether measurements are served.

@@ -4,6 +4,7 @@
 //! their multihash. All else leads to them or is the service's own. [`schema`] has the tables, [`stamp`] the argument why
 //! concurrent changes are right without transactions and with clocks that differ.
 
+mod access;
 mod changes;
 mod ends;
 mod ends_window;

@@ -28,36 +28,42 @@ const FOUNDATION: [&str; 2] = [
 ];
 
 /// All versions, from 1 on. Every text may be applied twice.
-const VERSIONS: [&[&str]; 1] = [&[
-    // A request. `request` is what counts; the columns behind it are copies of parts of it for people and other programs.
-    // An empty `request` is the marker of one that was removed.
-    "CREATE TABLE IF NOT EXISTS {ks}.pins_by_cid (mh blob, cid blob, owner text, request blob, pin_type int, rf int, \
+const VERSIONS: [&[&str]; 2] = [
+    &[
+        // A request. `request` is what counts; the columns behind it are copies of parts of it for people and other programs.
+        // An empty `request` is the marker of one that was removed.
+        "CREATE TABLE IF NOT EXISTS {ks}.pins_by_cid (mh blob, cid blob, owner text, request blob, pin_type int, rf int, \
      tags frozen<list<text>>, ttl timestamp, metadata frozen<map<text, text>>, created_at timestamp, \
      updated_at timestamp, PRIMARY KEY ((mh), cid, owner)) WITH compaction = {'class': 'LeveledCompactionStrategy'}",
-    // A placement; likewise.
-    "CREATE TABLE IF NOT EXISTS {ks}.placements_by_cid (mh blob, cid blob, peer blob, placement blob, desired boolean, \
+        // A placement; likewise.
+        "CREATE TABLE IF NOT EXISTS {ks}.placements_by_cid (mh blob, cid blob, peer blob, placement blob, desired boolean, \
      state int, is_healthy boolean, last_seen timestamp, PRIMARY KEY ((mh), cid, peer)) \
      WITH compaction = {'class': 'LeveledCompactionStrategy'}",
-    // The listing of an owner, tag '' for all of it, in partitions of a minute.
-    "CREATE TABLE IF NOT EXISTS {ks}.owner_pins (owner text, tag text, minute bigint, created_ms bigint, cid blob, \
+        // The listing of an owner, tag '' for all of it, in partitions of a minute.
+        "CREATE TABLE IF NOT EXISTS {ks}.owner_pins (owner text, tag text, minute bigint, created_ms bigint, cid blob, \
      stamp bigint, PRIMARY KEY ((owner, tag, minute), created_ms, cid)) \
      WITH CLUSTERING ORDER BY (created_ms DESC, cid ASC)",
-    // The minutes in which there is something.
-    "CREATE TABLE IF NOT EXISTS {ks}.owner_minutes (owner text, tag text, minute bigint, stamp bigint, \
+        // The minutes in which there is something.
+        "CREATE TABLE IF NOT EXISTS {ks}.owner_minutes (owner text, tag text, minute bigint, stamp bigint, \
      PRIMARY KEY ((owner, tag), minute)) WITH CLUSTERING ORDER BY (minute DESC)",
-    "CREATE TABLE IF NOT EXISTS {ks}.pin_ttl_queue (hour bigint, shard int, due bigint, cid blob, owner text, \
+        "CREATE TABLE IF NOT EXISTS {ks}.pin_ttl_queue (hour bigint, shard int, due bigint, cid blob, owner text, \
      stamp bigint, PRIMARY KEY ((hour, shard), due, cid, owner)) WITH compaction = \
      {'class': 'TimeWindowCompactionStrategy', 'compaction_window_unit': 'DAYS', 'compaction_window_size': '1'}",
-    // From which second on entries of the queue are not settled.
-    "CREATE TABLE IF NOT EXISTS {ks}.ttl_positions (shard int PRIMARY KEY, due bigint)",
-    "CREATE TABLE IF NOT EXISTS {ks}.op_dedup (owner text, op_id text, fingerprint bigint, answer blob, \
+        // From which second on entries of the queue are not settled.
+        "CREATE TABLE IF NOT EXISTS {ks}.ttl_positions (shard int PRIMARY KEY, due bigint)",
+        "CREATE TABLE IF NOT EXISTS {ks}.op_dedup (owner text, op_id text, fingerprint bigint, answer blob, \
      PRIMARY KEY ((owner, op_id)))",
-    "CREATE TABLE IF NOT EXISTS {ks}.leases (name text PRIMARY KEY, holder text, until_ms bigint)",
-    // Workers (kind 'worker'), whether they are to be emptied ('draining'); an empty value is the marker of one that
-    // was removed.
-    "CREATE TABLE IF NOT EXISTS {ks}.fleet (kind text, id blob, value blob, PRIMARY KEY ((kind), id))",
-    "CREATE TABLE IF NOT EXISTS {ks}.notes (name text PRIMARY KEY, value blob)",
-]];
+        "CREATE TABLE IF NOT EXISTS {ks}.leases (name text PRIMARY KEY, holder text, until_ms bigint)",
+        // Workers (kind 'worker'), whether they are to be emptied ('draining'); an empty value is the marker of one that
+        // was removed.
+        "CREATE TABLE IF NOT EXISTS {ks}.fleet (kind text, id blob, value blob, PRIMARY KEY ((kind), id))",
+        "CREATE TABLE IF NOT EXISTS {ks}.notes (name text PRIMARY KEY, value blob)",
+    ],
+    &[
+        // Owners and their keys.
+        "CREATE TABLE IF NOT EXISTS {ks}.access (part text, name text, value blob, PRIMARY KEY ((part), name))",
+    ],
+];
 
 /// The version that this program knows.
 pub(super) const NEWEST: i32 = VERSIONS.len() as i32;

@@ -89,6 +89,10 @@ statements! {
     fleet: Read "SELECT id, value, WRITETIME(value) FROM {ks}.fleet WHERE kind = ?";
     fleet_version: Read "SELECT WRITETIME(value) FROM {ks}.fleet WHERE kind = ? AND id = ?";
     put_fleet: Write "INSERT INTO {ks}.fleet (kind, id, value) VALUES (?, ?, ?) USING TIMESTAMP ? AND TTL ?";
+    access: Read "SELECT value, WRITETIME(value) FROM {ks}.access WHERE part = ? AND name = ?";
+    access_of: Read "SELECT name, value FROM {ks}.access WHERE part = ?";
+    put_access: Write "INSERT INTO {ks}.access (part, name, value) VALUES (?, ?, ?) USING TIMESTAMP ?";
+
     note: Read "SELECT value, WRITETIME(value) FROM {ks}.notes WHERE name = ?";
     put_note: Write "INSERT INTO {ks}.notes (name, value) VALUES (?, ?) USING TIMESTAMP ?";
 }

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use ues_access::Access;
 use ues_bus::{Bus, EmbeddedBus, EmbeddedOptions, NatsBus, NatsOptions};
-use ues_pins::store::{EmbeddedStore, StateStore};
+use ues_pins::Clock;
+use ues_pins::metrics::CqlMetrics;
+use ues_pins::shard::Shards;
+use ues_pins::store::{CqlSettings, CqlStore, EmbeddedStore, StateStore};
 use ues_storage::Store;
 
 use super::{PinningError, cannot};
@@ -16,6 +19,10 @@ pub struct State {
     pub access: Access,
     /// Whether other processes work on the same state.
     pub shared: bool,
+    /// Into how many shards all pins are divided.
+    pub shards: Shards,
+    /// What is measured of the database.
+    pub cql: Option<CqlMetrics>,
 }
 
 /// Refuses roles that could do nothing with what they would stand on.
@@ -68,11 +75,50 @@ pub async fn bus(store: &Store, pins: &Pins) -> Result<Arc<dyn Bus>, PinningErro
 /// [`PinningError`].
 pub async fn state(store: &Store, config: &Config) -> Result<State, PinningError> {
     match config.state.datastore {
-        Datastore::Embedded => Ok(State {
-            store: Arc::new(EmbeddedStore::open(store.clone()).map_err(cannot)?),
-            access: Access::open(store).await.map_err(cannot)?,
-            shared: false,
-        }),
-        Datastore::Scylladb => Err(PinningError("not yet".to_owned())),
+        Datastore::Embedded => {
+            let state = EmbeddedStore::open(store.clone()).map_err(cannot)?;
+            Ok(State {
+                shards: shards(&state, &config.pins).await?,
+                store: Arc::new(state),
+                access: Access::open(store).await.map_err(cannot)?,
+                shared: false,
+                cql: None,
+            })
+        }
+        Datastore::Scylladb => {
+            let settings = cql_settings(&config.state.scylladb)?;
+            let store = CqlStore::connect(settings, Clock::default()).await;
+            let store = store.map_err(cannot)?;
+            let access = Access::shared(Box::new(store.clone())).await;
+            Ok(State {
+                shards: shards(&store, &config.pins).await?,
+                cql: store.metrics().cloned(),
+                store: Arc::new(store),
+                access: access.map_err(cannot)?,
+                shared: true,
+            })
+        }
     }
+}
+
+/// Into how many shards the pins are divided: as the settings say, else as the state says.
+async fn shards(store: &dyn StateStore, pins: &Pins) -> Result<Shards, PinningError> {
+    let wanted = Shards::new(pins.shards);
+    if wanted.is_none() && pins.shards != 0 {
+        return Err(PinningError(format!(
+            "pins.shards: up to {} expected, found {}",
+            Shards::MAX,
+            pins.shards
+        )));
+    }
+    Shards::agreed(store, wanted).await.map_err(cannot)
+}
+
+/// The settings of the database; an empty text is one that was not given.
+fn cql_settings(section: &serde_json::Value) -> Result<CqlSettings, PinningError> {
+    let mut section = section.clone();
+    if let Some(entries) = section.as_object_mut() {
+        entries.retain(|_, value| value.as_str() != Some(""));
+    }
+    serde_json::from_value(section).map_err(|e| PinningError(format!("state.scylladb: {e}")))
 }

@@ -152,5 +152,9 @@ fn start(config: &Config, state: &backing::State, bus: Arc<dyn Bus>, worker: &Pe
     options.policy.replication_max = copies(settings.replication_max.max(settings.replication_min));
     options.plans = settings.roles.contains(&Role::Planner);
     options.shared = state.shared;
+    options.shards = state.shards;
+    if let Some(cql) = &state.cql {
+        options.metrics.show_cql(cql.clone());
+    }
     Pins::start(Arc::clone(&state.store), bus, options)
 }
