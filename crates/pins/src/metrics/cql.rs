@@ -170,3 +170,37 @@ impl CqlMetrics {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::{Metrics, Tenants};
+
+    #[test]
+    fn what_the_driver_knows_is_shown() {
+        let (metrics, cql) = (Metrics::default(), CqlMetrics::default());
+        let text = || metrics.text(&Tenants::default(), &[]);
+        assert!(!text().contains("pin_cql"), "there is no such database");
+        cql.set_connections(|| 7);
+        cql.attempt("request", CqlOutcome::Ok, Duration::from_millis(1));
+        cql.attempt("request", CqlOutcome::Timeout, Duration::from_millis(1));
+        cql.attempt("lease", CqlOutcome::Connection, Duration::from_millis(1));
+        cql.attempt("lease", CqlOutcome::Refused, Duration::from_millis(1));
+        cql.attempt("lease", CqlOutcome::Unavailable, Duration::from_millis(1));
+        cql.retry();
+        metrics.show_cql(cql);
+        let text = text();
+        for line in [
+            "pin_cql_active_connections 7",
+            "pin_cql_timeouts_total 1",
+            "pin_cql_unavailable_errors_total 1",
+            "pin_cql_connection_errors_total 1",
+            "pin_cql_retries_total 1",
+            "pin_cql_failures_total 0",
+            "pin_cql_query_seconds_count{operation=\"request\",status=\"ok\"} 1",
+            "pin_cql_query_seconds_count{operation=\"lease\",status=\"refused\"} 1",
+        ] {
+            assert!(text.contains(&format!("{line}\n")), "{line} in {text}");
+        }
+    }
+}

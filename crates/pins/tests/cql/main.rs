@@ -7,11 +7,16 @@
     reason = "a test may panic"
 )]
 
+mod access;
+mod clocks;
 #[path = "../stores/conformance.rs"]
 mod conformance;
+mod crash;
+mod faults;
 #[path = "../stores/model.rs"]
 mod model;
 mod server;
+mod tables;
 
 use std::sync::Arc;
 

@@ -193,7 +193,7 @@ async fn union(store: &dyn StateStore) {
     assert_eq!(wanted.pin.options.expire_at, Some(200));
 }
 
-fn all() -> OwnerQuery {
+pub fn all() -> OwnerQuery {
     OwnerQuery {
         limit: 1000,
         ..OwnerQuery::default()
@@ -411,7 +411,7 @@ async fn operations(store: &dyn StateStore) {
     );
 }
 
-fn worker(number: u8) -> Worker {
+pub fn worker(number: u8) -> Worker {
     Worker {
         id: peer(number),
         name: format!("worker {number}"),

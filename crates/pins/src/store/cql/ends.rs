@@ -102,7 +102,7 @@ impl CqlStore {
         let statement = &self.db.statements.positions;
         let take = |(shard, due, at): (i32, Option<i64>, Option<i64>)| {
             positions.insert(shard, due.unwrap_or(0).max(0).cast_unsigned());
-            at.map(|at| self.stamps.seen(at));
+            self.stamps.seen(at);
             Ok(())
         };
         self.db
@@ -144,7 +144,7 @@ impl CqlStore {
         let mut open: Vec<&Key> = open.filter(|key| key.0 <= now_s.min(known)).collect();
         open.sort_unstable();
         open.truncate(limit);
-        let ends = open.into_iter().map(|key| end(key)).collect();
+        let ends = open.into_iter().map(end).collect();
         self.store_positions(window, now_s).await;
         ends
     }

@@ -7,7 +7,7 @@ pub(super) const SHARDS: i32 = 16;
 /// How far the position stays behind the time, in seconds: a row may come so late, or from a clock that is so much behind.
 const LAG_S: u64 = 600;
 /// Entries of a shard that are remembered although they are settled; when there are more, the lag is given up.
-const SETTLED: usize = 50_000;
+const SETTLED: usize = 10_000;
 /// After how many seconds everything from the position on is looked at again.
 const LOOK_AGAIN_S: u64 = 60;
 

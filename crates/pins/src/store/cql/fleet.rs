@@ -33,7 +33,7 @@ impl CqlStore {
     async fn fleet(&self, kind: &str) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StateError> {
         let mut found = Vec::new();
         let take = |(id, value, at): (Vec<u8>, Option<Vec<u8>>, Option<i64>)| {
-            at.map(|at| self.stamps.seen(at));
+            self.stamps.seen(at);
             if let Some(value) = value.filter(|value| !value.is_empty()) {
                 found.push((id, value));
             }
@@ -186,7 +186,7 @@ impl CqlStore {
     ) -> Result<bool, Tried> {
         let attempt = self.db.session.execute_unpaged(statement, values);
         let tried = self.db.retries.once(What::new("lease"), attempt).await;
-        let done = tried.map_err(Tried::Unknown)?;
+        let done = tried.map_err(|error| Tried::Unknown(Box::new(error)))?;
         was_applied(done).map_err(Tried::Final)
     }
 }
@@ -194,7 +194,7 @@ impl CqlStore {
 /// How a transaction failed.
 enum Tried {
     /// It may have taken effect.
-    Unknown(ExecutionError),
+    Unknown(Box<ExecutionError>),
     /// Its answer cannot be read.
     Final(StateError),
 }

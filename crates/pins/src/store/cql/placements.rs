@@ -71,7 +71,7 @@ impl CqlStore {
         };
         let mut placements = Vec::new();
         let place = |(peer, row, at): (Vec<u8>, Option<Vec<u8>>, Option<i64>)| {
-            at.map(|at| self.stamps.seen(at));
+            self.stamps.seen(at);
             if let Some(row) = row.filter(|row| !row.is_empty()) {
                 placements.push(rows::read_placement(&peer, &row)?);
             }

@@ -322,7 +322,7 @@ impl Rows {
                     .map_err(damaged)?
                 {
                     let (token, cid, peer, value, at) = row.map_err(damaged)?;
-                    at.map(|at| store.stamps.seen(at));
+                    store.stamps.seen(at);
                     self.take(token, cid, peer, value)?;
                 }
             }

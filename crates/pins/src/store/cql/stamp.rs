@@ -91,8 +91,8 @@ impl Stamps {
     }
 
     /// A timestamp that was read: later ones are greater.
-    pub(super) fn seen(&self, at: i64) {
-        if at <= self.now_us().saturating_add(FOLLOWED_US) {
+    pub(super) fn seen(&self, at: Option<i64>) {
+        if let Some(at) = at.filter(|at| *at <= self.now_us().saturating_add(FOLLOWED_US)) {
             self.last.fetch_max(even(at), Ordering::Relaxed);
         }
     }
@@ -128,9 +128,9 @@ mod tests {
     #[test]
     fn what_was_seen_is_exceeded_unless_it_is_absurd() {
         let stamps = at(1_000_000);
-        stamps.seen(1_000_500_001);
+        stamps.seen(Some(1_000_500_001));
         assert!(stamps.next() > 1_000_500_001);
-        stamps.seen(i64::MAX);
+        stamps.seen(Some(i64::MAX));
         assert!(stamps.next() < 1_001_000_000);
     }
 
