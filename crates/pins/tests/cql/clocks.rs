@@ -176,7 +176,7 @@ async fn what_belongs_to_the_service_is_written_over() {
     ahead.put_worker(worker.clone()).await.unwrap();
     ahead.set_draining(&worker.id, true).await.unwrap();
     behind.set_draining(&worker.id, false).await.unwrap();
-    assert_eq!(ahead.workers().await.unwrap(), [worker.clone()]);
+    assert_eq!(ahead.workers().await.unwrap(), vec![worker.clone()]);
     behind.remove_worker(&worker.id).await.unwrap();
     assert_eq!(ahead.workers().await.unwrap(), []);
     behind.put_worker(worker.clone()).await.unwrap();
