@@ -10,6 +10,7 @@ mod ends;
 mod ends_window;
 mod fleet;
 mod listing;
+mod listing_walk;
 mod placements;
 mod requests;
 mod retry;
