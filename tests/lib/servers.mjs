@@ -56,7 +56,7 @@ export async function startUes({ dir, port, env = {}, args = [] } = {}) {
     'ues',
     uesBinary(),
     ['up', '--data', path.join(dir, 'data'), '--listen', `127.0.0.1:${port}`, ...args],
-    { UES_RATE_LIMITS_ENABLED: 'false', UES_PINS_CLUSTER_LISTEN: '', ...env },
+    { UES_RATE_LIMITS_ENABLED: 'false', UES_PINS_CLUSTER_LISTEN: '', UES_PINS_PROXY_LISTEN: '', ...env },
   )
   await program.answers(`${url}/xrpc/_health`)
   return new Server({ kind: 'ues', url, port, plcUrl: `${url}/plc`, dir, keepData, program })

@@ -12,6 +12,7 @@ pub mod event;
 pub mod grpc;
 pub mod heartbeat;
 pub mod intake;
+pub mod ipfs_proxy;
 pub mod locks;
 pub mod message;
 pub mod metrics;

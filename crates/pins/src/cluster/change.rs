@@ -15,7 +15,7 @@ use crate::service::{PinsError, Wish};
 
 impl Desk {
     /// Accepts a pin for the caller, as `POST /pins/{cid}` and `POST /add` do.
-    pub(super) async fn pin(
+    pub(crate) async fn pin(
         &self,
         caller: &Caller,
         cid: Cid,
@@ -78,6 +78,13 @@ impl Desk {
 
     async fn unpin(&self, caller: &Caller, cid: Cid) -> Result<Response, Failure> {
         let record = self.pins.record(&cid).await?;
+        let removed = self.remove(caller, &record).await?;
+        self.show(&removed, &record).await
+    }
+
+    /// Removes the caller's request for the CID of a record.
+    pub(crate) async fn remove(&self, caller: &Caller, record: &PinRecord) -> Result<Pin, Failure> {
+        let cid = record.cid;
         let removed = match self.pins.remove(&caller.owner, &cid.to_string()).await {
             Ok(removed) => removed,
             Err(PinsError::NotFound(_)) if caller.operates && record.wanted.is_some() => {
@@ -92,7 +99,7 @@ impl Desk {
             }
             Err(error) => return Err(error.into()),
         };
-        self.show(&removed.pin, &record).await
+        Ok(removed.pin)
     }
 
     /// A pin as an answer.

@@ -9,35 +9,35 @@ use crate::service::PinsError;
 use crate::store::StateError;
 
 /// What the original says of a CID that nobody pinned.
-pub(super) const NOT_PINNED: &str = "pin is not part of the pinset";
+pub(crate) const NOT_PINNED: &str = "pin is not part of the pinset";
 
 /// A failed call: its status and a sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Failure {
+pub(crate) struct Failure {
     pub status: StatusCode,
     pub message: String,
 }
 
 impl Failure {
-    pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
+    pub(crate) fn new(status: StatusCode, message: impl Into<String>) -> Self {
         let message = message.into();
         Self { status, message }
     }
 
-    pub(super) fn bad_request(message: impl Into<String>) -> Self {
+    pub(crate) fn bad_request(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, message)
     }
 
-    pub(super) fn not_pinned() -> Self {
+    pub(crate) fn not_pinned() -> Self {
         Self::new(StatusCode::NOT_FOUND, NOT_PINNED)
     }
 
-    pub(super) fn internal(message: impl Into<String>) -> Self {
+    pub(crate) fn internal(message: impl Into<String>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, message)
     }
 
     /// The content of the answer.
-    pub(super) fn body(&self) -> ApiError {
+    pub(crate) fn body(&self) -> ApiError {
         ApiError {
             code: self.status.as_u16(),
             message: self.message.clone(),

@@ -29,16 +29,21 @@ const TRAILER: HeaderName = HeaderName::from_static("trailer");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// A piece of an answer, or why it ends.
-pub(super) type Piece = Result<Bytes, Failure>;
+pub(crate) type Piece = Result<Bytes, Failure>;
 
 /// Whether a client takes trailers; otherwise they are left out on the way to it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Trailers(bool);
+pub(crate) struct Trailers(bool);
 
 impl Trailers {
-    pub(super) fn of(version: Version, headers: &HeaderMap) -> Self {
+    pub(crate) fn of(version: Version, headers: &HeaderMap) -> Self {
         let asked = headers.get(TE).is_some_and(|te| te == "trailers");
         Self(asked || version == Version::HTTP_2)
+    }
+
+    /// Whether it does.
+    pub(crate) fn taken(self) -> bool {
+        self.0
     }
 }
 
@@ -54,10 +59,10 @@ impl<S: Send + Sync> axum::extract::FromRequestParts<S> for Trailers {
 }
 
 /// Records in any order.
-pub(super) type Records = BoxStream<'static, Result<PinRecord, StateError>>;
+pub(crate) type Records = BoxStream<'static, Result<PinRecord, StateError>>;
 
 /// Writes a line for each record, a task for each stream of them, and a few pieces ahead of the client at most.
-pub(super) fn write(
+pub(crate) fn write(
     streams: Vec<Records>,
     line: impl FnMut(&mut Vec<u8>, &PinRecord) + Clone + Send + 'static,
 ) -> mpsc::Receiver<Piece> {
@@ -112,7 +117,7 @@ async fn write_some(
 /// The answer: 204 when there is nothing at all, a plain failure when it fails before the first line. What fails
 /// later is told in the trailer `X-Stream-Error`, and to clients without trailers by an answer that is cut off: a
 /// part never looks like the whole.
-pub(super) async fn answer(trailers: Trailers, mut pieces: mpsc::Receiver<Piece>) -> Response {
+pub(crate) async fn answer(trailers: Trailers, mut pieces: mpsc::Receiver<Piece>) -> Response {
     let first = loop {
         match pieces.recv().await {
             Some(Ok(piece)) if piece.is_empty() => {}
@@ -128,7 +133,7 @@ pub(super) async fn answer(trailers: Trailers, mut pieces: mpsc::Receiver<Piece>
 }
 
 /// A body of pieces, with the trailer at its end.
-pub(super) fn body(trailers: Trailers, first: Bytes, pieces: mpsc::Receiver<Piece>) -> Body {
+pub(crate) fn body(trailers: Trailers, first: Bytes, pieces: mpsc::Receiver<Piece>) -> Body {
     let rest = futures::stream::unfold(pieces, |mut pieces| async {
         pieces.recv().await.map(|piece| (piece, pieces))
     });

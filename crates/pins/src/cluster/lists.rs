@@ -31,7 +31,7 @@ const MAX_CIDS: usize = 10_000;
 
 impl Desk {
     /// The workers.
-    pub(super) async fn fleet(&self) -> Result<Arc<Fleet>, Failure> {
+    pub(crate) async fn fleet(&self) -> Result<Arc<Fleet>, Failure> {
         // The reconciler has read them by its first second; before that the store knows better.
         if let Some(reconciler) = self.pins.reconciler() {
             let fleet = reconciler.fleet();
@@ -43,13 +43,13 @@ impl Desk {
     }
 
     /// The worker that answers for this process.
-    pub(super) fn local(&self, fleet: &Fleet) -> Option<PeerId> {
+    pub(crate) fn local(&self, fleet: &Fleet) -> Option<PeerId> {
         let first = || fleet.workers().first().map(|worker| worker.id.clone());
         self.options.local.clone().or_else(first)
     }
 
     /// What a caller may see of a CID: an operator everything, an owner what they asked for themselves.
-    pub(super) async fn record(&self, caller: &Caller, cid: &Cid) -> Result<PinRecord, Failure> {
+    pub(crate) async fn record(&self, caller: &Caller, cid: &Cid) -> Result<PinRecord, Failure> {
         if caller.operates {
             return Ok(self.pins.record(cid).await?);
         }
@@ -64,7 +64,7 @@ impl Desk {
     }
 
     /// All that a caller may see, in streams that can be read at the same time.
-    pub(super) fn records(&self, caller: &Caller) -> Vec<Records> {
+    pub(crate) fn records(&self, caller: &Caller) -> Vec<Records> {
         let store = Arc::clone(self.pins.store());
         if caller.operates {
             let lanes = std::thread::available_parallelism().map_or(1, usize::from);
@@ -141,7 +141,7 @@ async fn with_records(
 }
 
 /// Bytes that are JSON, as an answer.
-pub(super) fn json(body: Vec<u8>) -> Response {
+pub(crate) fn json(body: Vec<u8>) -> Response {
     ([(CONTENT_TYPE, "application/json")], body).into_response()
 }
 

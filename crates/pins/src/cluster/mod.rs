@@ -13,19 +13,19 @@
 //!
 //! Lists are streamed: a list of any length takes the memory of a few pieces.
 
-mod add;
+pub(crate) mod add;
 mod change;
 mod faces;
-mod failure;
+pub(crate) mod failure;
 mod gate;
 mod graph;
-mod lines;
+pub(crate) mod lines;
 mod lists;
 mod metrics;
 mod peers;
-mod pen;
+pub(crate) mod pen;
 mod pin_line;
-mod query;
+pub(crate) mod query;
 mod recover;
 mod status_line;
 mod token;
@@ -69,12 +69,13 @@ impl std::fmt::Debug for Options {
     }
 }
 
+/// What the calls of the interface work with; those of the IPFS proxy as well.
 #[derive(Clone)]
-struct Desk {
-    pins: Pins,
-    authenticate: Authenticate,
-    intake: Option<Arc<dyn Intake>>,
-    options: Options,
+pub(crate) struct Desk {
+    pub(crate) pins: Pins,
+    pub(crate) authenticate: Authenticate,
+    pub(crate) intake: Option<Arc<dyn Intake>>,
+    pub(crate) options: Options,
 }
 
 /// The routes. Without `intake`, `POST /add` answers 501.

@@ -23,7 +23,7 @@ const LIMBS: usize = 10;
 
 /// Writes values, and remembers what the next ones are likely to need again.
 #[derive(Clone)]
-pub(super) struct Pen {
+pub(crate) struct Pen {
     /// The binary form of a CID.
     scratch: Vec<u8>,
     base32: Option<Encoding>,
@@ -32,7 +32,7 @@ pub(super) struct Pen {
 }
 
 impl Pen {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut spec = Specification::new();
         spec.symbols.push_str("abcdefghijklmnopqrstuvwxyz234567");
         Self {
@@ -44,7 +44,7 @@ impl Pen {
     }
 
     /// A CID, quoted.
-    pub(super) fn cid(&mut self, out: &mut Vec<u8>, cid: &Cid) {
+    pub(crate) fn cid(&mut self, out: &mut Vec<u8>, cid: &Cid) {
         out.push(b'"');
         self.scratch.clear();
         write_cid(cid, &mut self.scratch);
@@ -64,12 +64,12 @@ impl Pen {
     }
 
     /// A time in seconds since the Unix epoch, quoted.
-    pub(super) fn seconds(&mut self, out: &mut Vec<u8>, seconds: u64) {
+    pub(crate) fn seconds(&mut self, out: &mut Vec<u8>, seconds: u64) {
         self.time(out, seconds, 0);
     }
 
     /// A time in seconds since the Unix epoch where `None` stands for "never", quoted.
-    pub(super) fn end(&mut self, out: &mut Vec<u8>, seconds: Option<u64>) {
+    pub(crate) fn end(&mut self, out: &mut Vec<u8>, seconds: Option<u64>) {
         match seconds {
             Some(seconds) => self.time(out, seconds, 0),
             None => out.extend_from_slice(ZERO),
@@ -77,7 +77,7 @@ impl Pen {
     }
 
     /// A time in milliseconds since the Unix epoch, quoted.
-    pub(super) fn millis(&mut self, out: &mut Vec<u8>, millis: u64) {
+    pub(crate) fn millis(&mut self, out: &mut Vec<u8>, millis: u64) {
         self.time(out, millis / 1000, millis % 1000);
     }
 
@@ -110,7 +110,7 @@ impl Pen {
 }
 
 /// A text, quoted.
-pub(super) fn text(out: &mut Vec<u8>, text: &str) {
+pub(crate) fn text(out: &mut Vec<u8>, text: &str) {
     let plain = |byte: &u8| *byte >= 0x20 && *byte != b'"' && *byte != b'\\';
     if text.as_bytes().iter().all(plain) {
         out.push(b'"');
@@ -122,7 +122,7 @@ pub(super) fn text(out: &mut Vec<u8>, text: &str) {
 }
 
 /// Any value, the slow way.
-pub(super) fn json<T: serde::Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
+pub(crate) fn json<T: serde::Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
     let at = out.len();
     // Writing to memory does not fail, and none of the values here has keys that are not text.
     if serde_json::to_writer(&mut *out, value).is_err() {
@@ -132,7 +132,7 @@ pub(super) fn json<T: serde::Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
 }
 
 /// A whole number.
-pub(super) fn number(out: &mut Vec<u8>, number: i64) {
+pub(crate) fn number(out: &mut Vec<u8>, number: i64) {
     if (0..10).contains(&number) {
         digits(out, number.unsigned_abs(), 1);
     } else {
@@ -141,7 +141,7 @@ pub(super) fn number(out: &mut Vec<u8>, number: i64) {
 }
 
 /// Items of a list or object, with commas between.
-pub(super) fn joined<T, B: Borrow<T>>(
+pub(crate) fn joined<T, B: Borrow<T>>(
     out: &mut Vec<u8>,
     items: impl IntoIterator<Item = B>,
     mut write: impl FnMut(&mut Vec<u8>, &T),

@@ -7,17 +7,17 @@ use super::Failure;
 use crate::model::{PinType, TrackerStatus};
 
 /// Decoded query parameters, in their order.
-pub(super) struct Query(pub Vec<(String, String)>);
+pub(crate) struct Query(pub Vec<(String, String)>);
 
 impl Query {
     /// The first of that name; empty without one, as in Go.
-    pub(super) fn get(&self, name: &str) -> &str {
+    pub(crate) fn get(&self, name: &str) -> &str {
         let found = self.0.iter().find(|(key, _)| key == name);
         found.map_or("", |(_, value)| value.as_str())
     }
 
     /// Whether only the peer that is asked shall answer.
-    pub(super) fn local(&self) -> bool {
+    pub(crate) fn local(&self) -> bool {
         self.get("local") == "true"
     }
 }
@@ -34,7 +34,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Query {
 
 /// Which kinds of pins a list of allocations shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum KindFilter {
+pub(crate) enum KindFilter {
     /// All of them.
     All,
     /// These.
@@ -44,7 +44,7 @@ pub(super) enum KindFilter {
 impl KindFilter {
     /// Reads names of kinds with commas between. As in the original an unknown name counts for nothing beside a
     /// known one, and `all` as well as an empty name stand for all.
-    pub(super) fn read(text: &str) -> Result<Self, Failure> {
+    pub(crate) fn read(text: &str) -> Result<Self, Failure> {
         let mut kinds = Vec::new();
         for name in text.split(',') {
             if name.is_empty() || name == "all" {
@@ -59,7 +59,7 @@ impl KindFilter {
     }
 
     /// Whether a kind is shown.
-    pub(super) fn shows(&self, kind: PinType) -> bool {
+    pub(crate) fn shows(&self, kind: PinType) -> bool {
         match self {
             Self::All => true,
             Self::Some(kinds) => kinds.contains(&kind),
@@ -68,7 +68,7 @@ impl KindFilter {
 }
 
 /// Reads a filter of statuses: one that names no known status is refused.
-pub(super) fn statuses(text: &str) -> Result<TrackerStatus, Failure> {
+pub(crate) fn statuses(text: &str) -> Result<TrackerStatus, Failure> {
     let filter = TrackerStatus::from_filter(text);
     if filter == TrackerStatus::UNDEFINED && !text.is_empty() {
         return Err(invalid());

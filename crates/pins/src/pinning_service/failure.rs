@@ -27,11 +27,6 @@ impl Failure {
         Self::new(StatusCode::FORBIDDEN, "FORBIDDEN", details)
     }
 
-    /// This node cannot do it, another may.
-    pub fn not_implemented(details: impl Into<String>) -> Self {
-        Self::new(StatusCode::NOT_IMPLEMENTED, "NOT_IMPLEMENTED", details)
-    }
-
     /// It cannot be done now.
     pub fn unavailable(details: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", details)

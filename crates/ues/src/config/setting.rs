@@ -190,6 +190,12 @@ pub const SETTINGS: &[Setting] = &[
         help: "Where the IPFS-Cluster REST API listens. Empty: nowhere.",
     },
     Setting {
+        key: "pins.proxy_listen",
+        kind: Kind::Text,
+        default: "127.0.0.1:9095",
+        help: "Where the IPFS proxy listens, which speaks as a Kubo does. Empty: nowhere.",
+    },
+    Setting {
         key: "pins.bus",
         kind: Kind::Text,
         default: "embedded",

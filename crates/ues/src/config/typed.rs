@@ -155,6 +155,8 @@ pub struct Pins {
     pub cluster_listen: String,
     /// Into how many shards all pins are divided; 0: as the state says.
     pub shards: u32,
+    /// Where the IPFS proxy listens; empty for nowhere.
+    pub proxy_listen: String,
     /// `embedded`, or the address of a NATS server.
     pub bus: String,
     /// Whether measurements are served.

@@ -76,7 +76,7 @@ impl RpcError {
         matches!(self, Self::Unreachable { .. } | Self::Slow(_))
     }
 
-    fn is_hopeless(&self) -> bool {
+    pub(super) fn is_hopeless(&self) -> bool {
         let Self::Said(said) = self else {
             return false;
         };

@@ -5,6 +5,8 @@
 //! | `rpc`, `lines`, `failure` | calls, their answers, and what goes wrong with them |
 //! | `pin`, `group`, `origins`, `size` | pinning, alone and in groups |
 //! | `unpin` | taking pins away |
+//! | `intake`, `multipart` | taking content in |
+//! | `upstream` | calls of others that are passed on |
 //! | `list`, `lookup` | what is pinned |
 //! | `status` | what Kubo tells of itself, and whether it still is the one that it was |
 //!
@@ -13,9 +15,11 @@
 
 mod failure;
 mod group;
+mod intake;
 mod lines;
 mod list;
 mod lookup;
+mod multipart;
 mod options;
 mod origins;
 mod pin;
@@ -23,6 +27,9 @@ mod rpc;
 mod size;
 mod status;
 mod unpin;
+mod upstream;
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
@@ -41,7 +48,7 @@ use crate::backend::{Backend, BackendStatus, JobError, PinJob, Pinned, Progress}
 /// - [`Backend::pins`] tells one that becomes recursive meanwhile twice.
 pub struct KuboBackend {
     options: KuboOptions,
-    rpc: rpc::Rpc,
+    rpc: Arc<rpc::Rpc>,
     failed: origins::Failed,
 }
 
@@ -52,7 +59,7 @@ impl KuboBackend {
     /// [`KuboError::Client`].
     pub fn new(options: KuboOptions) -> Result<Self, KuboError> {
         Ok(Self {
-            rpc: rpc::Rpc::new(&options)?,
+            rpc: Arc::new(rpc::Rpc::new(&options)?),
             options,
             failed: origins::Failed::default(),
         })

@@ -1,22 +1,29 @@
 //! Calls to Kubo's HTTP RPC: all are POST, with everything bounded in size and time.
 
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt;
+use parking_lot::Mutex;
 use reqwest::header::CONTENT_TYPE;
 use reqwest::redirect::Policy;
-use reqwest::{Body, Client, RequestBuilder, Response, Url};
+use reqwest::{Body, Client, Method, RequestBuilder, Response, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::failure::{RpcError, describe, one_line};
 use super::lines::Lines;
+use super::multipart::Encoded;
 use super::options::{KuboAuth, KuboError, KuboOptions};
 
 /// The longest answer that is one object, in bytes.
 const MAX_ANSWER: usize = 1 << 20;
 /// How much is read of an answer that is a failure.
 const MAX_FAILURE: usize = 16 << 10;
+/// Longest time in which nothing of an upload is sent and nothing answered.
+const SILENCE: Duration = Duration::from_secs(600);
 /// Stands between the parts of a body; what is sent are a few random bytes, which cannot hold it.
 const BOUNDARY: &str = "ues-part-of-a-body-0d3f2c5e7a9b";
 
@@ -64,6 +71,32 @@ impl Rpc {
     pub(super) async fn lines(&self, path: &str, query: &Query<'_>) -> Result<Lines, RpcError> {
         let response = self.send(self.request(path, query)).await?;
         Ok(Lines::new(response))
+    }
+
+    /// Sends a form of any length; the answer is read line by line while it is sent. The caller bounds the time of
+    /// that; until it begins, something has to be sent every now and then.
+    pub(super) async fn upload(
+        &self,
+        path: &str,
+        query: &Query<'_>,
+        form: Encoded,
+    ) -> Result<Lines, RpcError> {
+        let sent = Arc::new(Mutex::new(Instant::now()));
+        let mark = Arc::clone(&sent);
+        let body = form.body.inspect(move |_| *mark.lock() = Instant::now());
+        let request = self
+            .request(path, query)
+            .header(CONTENT_TYPE, form.content_type)
+            .body(Body::wrap_stream(body));
+        let mut sending = pin!(self.send(request));
+        loop {
+            let deadline = *sent.lock() + SILENCE;
+            match timeout_at(deadline, &mut sending).await {
+                Ok(response) => return response.map(Lines::new),
+                Err(_) if *sent.lock() + SILENCE > deadline => {}
+                Err(_) => return Err(RpcError::Slow(SILENCE)),
+            }
+        }
     }
 
     /// Calls; the answer is one object, here within that time.
@@ -117,12 +150,29 @@ impl Rpc {
         let mut url = self.api.clone();
         url.set_path(&format!("{}{path}", self.api.path()));
         url.query_pairs_mut().extend_pairs(query);
-        let request = self.client.post(url);
+        self.authorized(self.client.post(url))
+    }
+
+    fn authorized(&self, request: RequestBuilder) -> RequestBuilder {
         match &self.auth {
             KuboAuth::None => request,
             KuboAuth::Basic { user, password } => request.basic_auth(user, Some(password)),
             KuboAuth::Bearer(token) => request.bearer_auth(token),
         }
+    }
+
+    /// A call of any method to any path of the server, such as `/api/v0/id` or `/webui`.
+    pub(super) fn raw(&self, method: Method, target: &str) -> RequestBuilder {
+        let (path, query) = match target.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (target, None),
+        };
+        let mut url = self.api.clone();
+        let base = self.api.path();
+        let base = base.strip_suffix("/api/v0/").unwrap_or(base);
+        url.set_path(&format!("{}{path}", base.trim_end_matches('/')));
+        url.set_query(query);
+        self.authorized(self.client.request(method, url))
     }
 
     async fn answer(&self, request: RequestBuilder, time: Duration) -> Result<Vec<u8>, RpcError> {

@@ -15,6 +15,7 @@ use futures::stream::{self, BoxStream};
 use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tokio::sync::mpsc;
+use ues_data::Cid;
 
 use super::lines::{self, Trailers};
 use super::query::Query;
@@ -50,13 +51,26 @@ pub(super) async fn add(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {
+    take_in(desk, caller, trailers, &query, &headers, body, line).await
+}
+
+/// Takes in what a body holds and pins it. `line` writes what is told of each file.
+pub(crate) async fn take_in(
+    desk: Desk,
+    caller: Caller,
+    trailers: Trailers,
+    query: &Query,
+    headers: &HeaderMap,
+    body: Body,
+    line: Line,
+) -> Result<Response, Failure> {
     let content_type = headers.get(CONTENT_TYPE).and_then(|t| t.to_str().ok());
     let boundary = content_type
         .and_then(multipart::boundary)
         .ok_or_else(|| Failure::bad_request("request Content-Type isn't multipart/form-data"))?;
     let options = PinOptions::from_query(&query.0, desk.pins.now_ms() / 1000)
         .map_err(|why| Failure::bad_request(why.to_string()))?;
-    let call = Call::read(&query)?;
+    let call = Call::read(query)?;
     let Some(intake) = desk.intake.clone() else {
         return Err(Failure::new(
             StatusCode::NOT_IMPLEMENTED,
@@ -76,8 +90,14 @@ pub(super) async fn add(
     };
     let (send, pieces) = mpsc::channel(4);
     let list = !call.stream;
+    let taking = Taking {
+        desk,
+        caller,
+        call,
+        line,
+    };
     tokio::spawn(async move {
-        if let Err(failure) = take(&desk, &caller, &call, options, added, &send).await {
+        if let Err(failure) = taking.run(options, added, &send).await {
             let _ = send.send(Err(failure)).await;
         }
     });
@@ -114,47 +134,63 @@ fn import(
     stream::once(imported).boxed()
 }
 
-/// Hands on what was added as lines, and pins the root before its line is handed on: whoever has read it may rely on
-/// it.
-async fn take(
-    desk: &Desk,
-    caller: &Caller,
-    call: &Call,
-    mut options: PinOptions,
-    mut added: BoxStream<'static, Result<Added, IntakeError>>,
-    pieces: &mpsc::Sender<lines::Piece>,
-) -> Result<(), Failure> {
-    let mut last: Option<Added> = None;
-    while let Some(item) = added.next().await {
-        let item = item?;
-        let ready = match item.cid {
-            // What is on its way may be told at once.
-            None => Some(item),
-            Some(_) => last.replace(item),
-        };
-        if let Some(ready) = ready
-            && pieces.send(Ok(line(ready))).await.is_err()
-        {
-            return Ok(());
+/// Writes what is told of a file or folder, and the end of the line.
+pub(crate) type Line = fn(Added) -> Bytes;
+
+/// Content that comes in.
+struct Taking {
+    desk: Desk,
+    caller: Caller,
+    call: Call,
+    line: Line,
+}
+
+impl Taking {
+    /// Hands on what was added as lines, and pins the root before its line is handed on: whoever has read it may rely
+    /// on it.
+    async fn run(
+        &self,
+        options: PinOptions,
+        mut added: BoxStream<'static, Result<Added, IntakeError>>,
+        pieces: &mpsc::Sender<lines::Piece>,
+    ) -> Result<(), Failure> {
+        let mut last: Option<Added> = None;
+        while let Some(item) = added.next().await {
+            let item = item?;
+            let ready = match item.cid {
+                // What is on its way may be told at once.
+                None => Some(item),
+                Some(_) => last.replace(item),
+            };
+            if let Some(ready) = ready
+                && pieces.send(Ok((self.line)(ready))).await.is_err()
+            {
+                return Ok(());
+            }
         }
+        let Some(root) = last else {
+            let why = "nothing was sent that could be added";
+            return Err(Failure::bad_request(why));
+        };
+        if let Some(cid) = root.cid
+            && !self.call.no_pin
+        {
+            self.pin(cid, options).await?;
+        }
+        let _ = pieces.send(Ok((self.line)(root))).await;
+        Ok(())
     }
-    let Some(root) = last else {
-        return Err(Failure::bad_request("nothing was sent that could be added"));
-    };
-    if let Some(cid) = root.cid
-        && !call.no_pin
-    {
-        // All of it was added, so all of it is kept; and it does not replace anything.
+
+    /// All of it was added, so all of it is kept; and it does not replace anything.
+    async fn pin(&self, root: Cid, mut options: PinOptions) -> Result<(), Failure> {
         options.mode = PinMode::Recursive;
         options.pin_update = None;
-        if call.params.local && options.user_allocations.is_empty() {
-            let local = desk.local(&*desk.fleet().await?);
+        if self.call.params.local && options.user_allocations.is_empty() {
+            let local = self.desk.local(&*self.desk.fleet().await?);
             options.user_allocations.extend(local);
         }
-        desk.pin(caller, cid, options).await?;
+        self.desk.pin(&self.caller, root, options).await.map(drop)
     }
-    let _ = pieces.send(Ok(line(root))).await;
-    Ok(())
 }
 
 fn line(added: Added) -> Bytes {

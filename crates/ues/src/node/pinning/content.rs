@@ -1,4 +1,4 @@
-//! Content for pins: `POST /pins/car` stores an archive in the node and pins its roots.
+//! Content for pins: `POST /pins/car` stores an archive where the node keeps content, and pins its roots.
 //!
 //! `?pin=` is a pin object as in `POST /pins`, without its CID. The answer is `{"results": […]}`, a pin status each.
 
@@ -14,7 +14,6 @@ use ues_data::Cid;
 use ues_pins::auth::{Authenticate, Caller, Credentials};
 use ues_pins::intake::{Intake, IntakeError};
 use ues_pins::pinning_service::{Failure, accept};
-use ues_worker::EmbeddedBackend;
 
 use super::Parts;
 
@@ -55,12 +54,12 @@ async fn import(
         Some(text) => serde_json::from_str(text)
             .map_err(|e| Failure::bad_request(format!("pin: a pin object expected: {e}")))?,
     };
-    let Some(content) = &desk.parts.content else {
-        return Err(Failure::not_implemented(
-            "this node keeps content in a Kubo: bring it there (ipfs dag import), then pin the CID",
+    let Some(intake) = &desk.parts.intake else {
+        return Err(Failure::unavailable(
+            "this process keeps no content: bring it to a worker, then pin the CID",
         ));
     };
-    let roots = store(content, body).await?;
+    let roots = store(&**intake, body).await?;
     let mut results = Vec::with_capacity(roots.len());
     for root in roots {
         let mut object = wish.clone();
@@ -80,7 +79,7 @@ async fn writer(desk: &Desk, headers: &HeaderMap) -> Result<Caller, Failure> {
 }
 
 /// Stores the blocks of an archive for a while; whoever pins them keeps them. Returns the roots.
-async fn store(content: &EmbeddedBackend, body: Body) -> Result<Vec<Cid>, Failure> {
+async fn store(content: &dyn Intake, body: Body) -> Result<Vec<Cid>, Failure> {
     let cut = |error: axum::Error| IntakeError::Invalid(error.to_string());
     let pieces = body.into_data_stream().map_err(cut);
     let roots = content.import_car(pieces.boxed()).await;

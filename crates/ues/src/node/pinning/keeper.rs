@@ -7,13 +7,15 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use ues_bus::Bus;
 use ues_pins::PeerId;
+use ues_pins::intake::Intake;
+use ues_pins::ipfs_proxy::Upstream;
 use ues_storage::Store;
 use ues_worker::backend::Backend;
 use ues_worker::embedded::EmbeddedOptions;
 use ues_worker::{Agent, AgentOptions, EmbeddedBackend, KuboBackend, KuboOptions};
 
 use super::{PinningError, callers, cannot};
-use crate::config::{Config, PinBackend, Pins};
+use crate::config::{Config, PinBackend};
 
 /// Tasks that the embedded worker does in one go.
 const EMBEDDED_GROUP: usize = 500;
@@ -22,11 +24,57 @@ const KUBO_GROUP: usize = 50;
 /// How often content is looked for that nobody pinned.
 const SWEEP: Duration = Duration::from_secs(300);
 
+/// Where this process keeps content, as each of those who work with it sees it.
+#[derive(Default)]
+pub struct Content {
+    kubo: Option<Arc<KuboBackend>>,
+    /// The node's own content store, if content is kept there.
+    pub embedded: Option<EmbeddedBackend>,
+}
+
+impl Content {
+    /// Opens it. A process without a worker keeps nothing itself, but can bring content to its Kubo.
+    ///
+    /// # Errors
+    /// [`PinningError`].
+    pub fn open(store: Store, config: &Config, works: bool) -> Result<Self, PinningError> {
+        match config.pins.backend {
+            PinBackend::Embedded if works => {
+                let options = EmbeddedOptions {
+                    folder: Some(config.data.clone()),
+                    ..EmbeddedOptions::default()
+                };
+                let embedded = EmbeddedBackend::open(store, options).map_err(cannot)?;
+                Ok(Self {
+                    kubo: None,
+                    embedded: Some(embedded),
+                })
+            }
+            PinBackend::Embedded => Ok(Self::default()),
+            PinBackend::Kubo => {
+                let options = KuboOptions::new(&config.pins.kubo_api).map_err(cannot)?;
+                let kubo = KuboBackend::new(options).map_err(cannot)?;
+                Ok(Self {
+                    kubo: Some(Arc::new(kubo)),
+                    embedded: None,
+                })
+            }
+        }
+    }
+
+    /// Where content is brought, and where calls to a Kubo are passed on.
+    pub fn doors(&self) -> (Option<Arc<dyn Intake>>, Option<Arc<dyn Upstream>>) {
+        if let Some(kubo) = &self.kubo {
+            return (Some(kubo.clone()), Some(kubo.clone()));
+        }
+        let embedded = self.embedded.clone();
+        (embedded.map(|e| Arc::new(e) as Arc<dyn Intake>), None)
+    }
+}
+
 /// A worker.
 pub struct Keeper {
     pub agent: Agent,
-    /// The node's own content store, if it keeps content there.
-    pub content: Option<EmbeddedBackend>,
 }
 
 impl Keeper {
@@ -35,41 +83,30 @@ impl Keeper {
     /// # Errors
     /// [`PinningError`].
     pub fn start(
-        store: Store,
+        content: Content,
         config: &Config,
         id: PeerId,
         bus: Arc<dyn Bus>,
     ) -> Result<Self, PinningError> {
         let settings = &config.pins;
-        let content = match settings.backend {
-            PinBackend::Embedded => {
-                let options = EmbeddedOptions {
-                    folder: Some(config.data.clone()),
-                    ..EmbeddedOptions::default()
-                };
-                Some(EmbeddedBackend::open(store, options).map_err(cannot)?)
+        let exclusive = content.embedded.is_some();
+        let (backend, group): (Arc<dyn Backend>, _) = match (content.kubo, content.embedded) {
+            (Some(kubo), _) => (kubo, KUBO_GROUP),
+            (None, Some(embedded)) => (Arc::new(embedded), EMBEDDED_GROUP),
+            (None, None) => {
+                return Err(PinningError("a worker needs a place for content".to_owned()));
             }
-            PinBackend::Kubo => None,
-        };
-        let (backend, group): (Arc<dyn Backend>, _) = match &content {
-            Some(embedded) => (Arc::new(embedded.clone()), EMBEDDED_GROUP),
-            None => (Arc::new(kubo(settings)?), KUBO_GROUP),
         };
         let options = AgentOptions {
             name: name(&settings.worker_name),
             tags: tags(&settings.worker_tags)?,
             group,
-            exclusive: content.is_some(),
+            exclusive,
             ..AgentOptions::new(id)
         };
         let agent = Agent::start(backend, bus, options);
-        Ok(Self { agent, content })
+        Ok(Self { agent })
     }
-}
-
-fn kubo(settings: &Pins) -> Result<KuboBackend, PinningError> {
-    let options = KuboOptions::new(&settings.kubo_api).map_err(cannot)?;
-    KuboBackend::new(options).map_err(cannot)
 }
 
 /// Releases content that was brought here and that nobody pinned in time.

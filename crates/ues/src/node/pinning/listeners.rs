@@ -8,9 +8,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use ues_pins::auth::Caller;
-use ues_pins::intake::Intake;
-use ues_pins::{Owner, cluster};
+use ues_pins::auth::{Authenticate, Caller};
+use ues_pins::{Owner, cluster, ipfs_proxy};
 
 use super::{Parts, callers};
 
@@ -25,22 +24,26 @@ impl Listeners {
     /// Opens those that are configured. A port that another program holds is a warning, not the end of the node.
     pub async fn open(parts: &Parts) -> Self {
         let listeners = Self::default();
-        let address = parts.cluster_listen.as_str();
-        if let Some(address) = read("pins.cluster_listen", address) {
-            // As in IPFS-Cluster, who reaches a listener of this machine alone needs to show nothing.
-            let local = address.ip().is_loopback();
-            let anonymous = local.then(|| Caller::operator(Owner::default_owner()));
-            let authenticate = callers::authenticate(&parts.access, &parts.secret, anonymous);
+        let intake = parts.intake.clone();
+        let setting = "pins.cluster_listen";
+        if let Some(address) = read(setting, &parts.cluster_listen) {
+            let authenticate = authenticate(parts, address);
             let options = cluster::Options {
                 local: parts.worker.clone(),
                 tokens: None,
             };
-            let intake = parts.content.clone();
-            let intake = intake.map(|content| Arc::new(content) as Arc<dyn Intake>);
+            let intake = intake.clone();
             let routes = cluster::routes(parts.pins.clone(), authenticate, intake, options);
             let what = "the IPFS-Cluster REST API";
+            listeners.listen(what, setting, address, routes).await;
+        }
+        let setting = "pins.proxy_listen";
+        if let Some(address) = read(setting, &parts.proxy_listen) {
+            let authenticate = authenticate(parts, address);
+            let upstream = parts.upstream.clone();
+            let routes = ipfs_proxy::routes(parts.pins.clone(), authenticate, intake, upstream);
             listeners
-                .listen(what, "pins.cluster_listen", address, routes)
+                .listen("the IPFS proxy", setting, address, routes)
                 .await;
         }
         listeners.tasks.close();
@@ -70,6 +73,13 @@ impl Listeners {
             ),
         }
     }
+}
+
+/// Who may call on a listener. As in IPFS-Cluster, who reaches one of this machine alone needs to show nothing.
+fn authenticate(parts: &Parts, address: SocketAddr) -> Authenticate {
+    let local = address.ip().is_loopback();
+    let anonymous = local.then(|| Caller::operator(Owner::default_owner()));
+    callers::authenticate(&parts.access, &parts.secret, anonymous)
 }
 
 /// The address in a setting; `None` when it is empty or none.

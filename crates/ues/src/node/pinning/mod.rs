@@ -16,13 +16,14 @@ use std::sync::Arc;
 
 use ues_access::Access;
 use ues_bus::Bus;
+use ues_pins::intake::Intake;
+use ues_pins::ipfs_proxy::Upstream;
 use ues_pins::service::Options;
 use ues_pins::tasks::Tasks;
 use ues_pins::{PeerId, Pins};
 use ues_storage::Store;
-use ues_worker::EmbeddedBackend;
 
-use self::keeper::Keeper;
+use self::keeper::{Content, Keeper};
 use crate::config::{Config, Role};
 
 pub use app::PinningApp;
@@ -53,10 +54,14 @@ pub struct Parts {
     pins: Pins,
     /// The worker of this process.
     worker: Option<PeerId>,
-    content: Option<EmbeddedBackend>,
+    /// Takes content in, where this process keeps it or can bring it to a Kubo.
+    intake: Option<Arc<dyn Intake>>,
+    /// The Kubo, if content is kept in one.
+    upstream: Option<Arc<dyn Upstream>>,
     access: Access,
     secret: Arc<str>,
     cluster_listen: String,
+    proxy_listen: String,
     api: bool,
     metrics: bool,
     failures: failures::Failures,
@@ -80,16 +85,18 @@ impl Pinning {
         }
         let bus = backing::bus(&store, &config.pins).await?;
         let tasks = Tasks::default();
-        let keeper = if roles.contains(&Role::Worker) {
+        let works = roles.contains(&Role::Worker);
+        let content = Content::open(store.clone(), config, works)?;
+        let (intake, upstream) = content.doors();
+        if let Some(embedded) = content.embedded.clone() {
+            tasks.spawn(keeper::sweep(embedded, tasks.stop_token().clone()));
+        }
+        let keeper = if works {
             let bus = Arc::clone(&bus);
-            Some(Keeper::start(store.clone(), config, worker.clone(), bus)?)
+            Some(Keeper::start(content, config, worker.clone(), bus)?)
         } else {
             None
         };
-        let content = keeper.as_ref().and_then(|keeper| keeper.content.clone());
-        if let Some(content) = content.clone() {
-            tasks.spawn(keeper::sweep(content, tasks.stop_token().clone()));
-        }
         let serves = roles.contains(&Role::Api) || roles.contains(&Role::Planner);
         let parts = if serves {
             let state = backing::state(&store, config).await?;
@@ -100,10 +107,12 @@ impl Pinning {
             Some(Parts {
                 pins,
                 worker: keeper.as_ref().map(|keeper| keeper.agent.id().clone()),
-                content,
+                intake,
+                upstream,
                 access: state.access,
                 secret: secret.into(),
                 cluster_listen: config.pins.cluster_listen.clone(),
+                proxy_listen: config.pins.proxy_listen.clone(),
                 api: roles.contains(&Role::Api),
                 metrics: config.pins.metrics,
                 failures,
