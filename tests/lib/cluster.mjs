@@ -48,6 +48,22 @@ class Side {
     return parseAll(done.stdout)
   }
 
+  /** Runs the command line of a Kubo against its IPFS proxy; returns exit code and what it printed. */
+  async ipfs(...args) {
+    try {
+      return { code: 0, stdout: await this.kubo.ipfs(['--api', `/ip4/127.0.0.1/tcp/${this.proxyPort}`, ...args]) }
+    } catch (error) {
+      return { code: error.code, stdout: error.stdout, stderr: error.stderr }
+    }
+  }
+
+  /** Calls its IPFS proxy; returns status, headers and text. */
+  async proxy(method, path, { headers = {}, body } = {}) {
+    const url = `http://127.0.0.1:${this.proxyPort}${path}`
+    const res = await fetch(url, { method, headers, body })
+    return { status: res.status, headers: res.headers, text: await res.text() }
+  }
+
   /** Learns the ids that differ between sides. */
   async learn() {
     const [id] = (await this.call('GET', '/id')).lines
@@ -169,7 +185,8 @@ export async function startOriginal({ copies = 1, rest = {}, folder } = {}) {
   })
   config.api.restapi.http_listen_multiaddress = `/ip4/127.0.0.1/tcp/${port}`
   Object.assign(config.api.restapi, rest)
-  config.api.ipfsproxy.listen_multiaddress = await address()
+  const proxyPort = await freePort()
+  config.api.ipfsproxy.listen_multiaddress = `/ip4/127.0.0.1/tcp/${proxyPort}`
   config.api.ipfsproxy.node_multiaddress = api
   config.api.pinsvcapi.http_listen_multiaddress = await address()
   config.ipfs_connector.ipfshttp.node_multiaddress = api
@@ -181,7 +198,7 @@ export async function startOriginal({ copies = 1, rest = {}, folder } = {}) {
   // It answers before its own metrics have come round; without them it allocates nothing.
   await ready(async () => (await side.call('GET', '/monitor/metrics/freespace')).lines[0]?.length === 1)
   await side.learn()
-  side.kubo = kubo
+  Object.assign(side, { kubo, proxyPort })
   side.folder = folder
   /** Ends the program alone, so that its folder can be worked on. */
   side.halt = () => program.stop()
@@ -196,19 +213,20 @@ export async function startOriginal({ copies = 1, rest = {}, folder } = {}) {
 /** Our node with a Kubo of its own. */
 export async function startOurs({ env = {} } = {}) {
   const kubo = await Kubo.start()
-  const port = await freePort()
+  const [port, proxyPort] = [await freePort(), await freePort()]
   const server = await startUes({
     env: {
       UES_PINS_BACKEND: 'kubo',
       UES_PINS_KUBO_API: kubo.api,
       UES_PINS_CLUSTER_LISTEN: `127.0.0.1:${port}`,
+      UES_PINS_PROXY_LISTEN: `127.0.0.1:${proxyPort}`,
       ...env,
     },
   })
   const side = new Side('ours', port)
   await ready(async () => (await side.call('GET', '/id')).lines[0]?.ipfs?.id)
   await side.learn()
-  side.kubo = kubo
+  Object.assign(side, { kubo, proxyPort })
   side.server = server
   side.close = async () => {
     await server.close()

@@ -19,8 +19,8 @@ use ues_pins::store::StateStore;
 use crate::desk::{Answer, Desk, cid, owner};
 
 #[derive(Default)]
-struct Fake {
-    given: Arc<Mutex<(Vec<Part>, AddParams)>>,
+pub struct Fake {
+    pub given: Arc<Mutex<(Vec<Part>, AddParams)>>,
     roots: Vec<Cid>,
     fails: bool,
 }

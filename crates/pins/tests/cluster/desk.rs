@@ -28,6 +28,7 @@ pub const NOW_MS: u64 = 1_700_000_000_500;
 
 pub struct Desk {
     pub store: Arc<MemoryStore>,
+    pub pins: Pins,
     pub router: Router,
     /// The workers, in the order of their ids as text.
     pub workers: [PeerId; 2],
@@ -106,7 +107,7 @@ pub fn worker(id: &PeerId, name: &str) -> Worker {
 }
 
 /// Nobody: an operator. `alice` with a password: an owner. `reader`, a token: reads only.
-fn authenticate() -> Authenticate {
+pub fn authenticate() -> Authenticate {
     Arc::new(|shown| Box::pin(std::future::ready(judge(&shown))))
 }
 
@@ -157,9 +158,10 @@ impl Desk {
             ..Options::new("test".to_owned())
         };
         let pins = Pins::start(store.clone(), bus, service);
-        let router = cluster::routes(pins, authenticate(), intake, options);
+        let router = cluster::routes(pins.clone(), authenticate(), intake, options);
         Self {
             store,
+            pins,
             router,
             workers,
         }

@@ -7,5 +7,6 @@ mod adding;
 mod changes;
 mod desk;
 mod lists;
+mod proxy;
 mod recovering;
 mod workers;

@@ -88,12 +88,17 @@ impl Intake for KuboBackend {
 }
 
 fn add_query(params: &AddParams) -> Vec<(&'static str, String)> {
+    // As in IPFS-Cluster, another hash makes CIDs of version 1, whatever was asked for; Kubo would refuse.
+    let cid_version = match params.hash.as_str() {
+        "sha2-256" => params.cid_version,
+        _ => params.cid_version.max(1),
+    };
     vec![
         ("pin", "false".to_owned()),
         ("stream-channels", "true".to_owned()),
         ("chunker", params.chunker.clone()),
         ("raw-leaves", params.raw_leaves.to_string()),
-        ("cid-version", params.cid_version.to_string()),
+        ("cid-version", cid_version.to_string()),
         ("hash", params.hash.clone()),
         ("trickle", (params.layout == Layout::Trickle).to_string()),
         ("wrap-with-directory", params.wrap.to_string()),
