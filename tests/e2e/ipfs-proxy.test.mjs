@@ -6,7 +6,8 @@ import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { startOriginal, startOurs } from '../lib/cluster.mjs'
 import { newKey, pinBlocks, rawCar, rawCid, reaches, until } from '../lib/pins.mjs'
-import { scratch } from '../lib/servers.mjs'
+import { freePort } from '../lib/process.mjs'
+import { scratch, startUes } from '../lib/servers.mjs'
 
 const LIMIT = { timeout: 180_000 }
 const ABSENT = 'bafkreic7a2lw3s4o3uwjdy6aztujpfg44rq7pl2e3p7vduoa3pxpdzofla'
@@ -166,10 +167,12 @@ describe('content', () => {
     })
   }
 
-  it('is added with another hash, which needs a newer version', LIMIT, async () => {
-    const root = await succeeds('add', '-Qr', '--hash=sha2-512', folder)
-    await settles(root)
-    await succeeds('pin', 'rm', root)
+  // The original answers that the CID is not possible.
+  it('is added with another hash, which takes a newer version here', LIMIT, async () => {
+    const { stdout: root, stderr } = await ours.ipfs('add', '-Qr', '--hash=sha2-512', '--raw-leaves', folder)
+    assert.equal(root, await ours.kubo.ipfs(['add', '-Qr', '--hash=sha2-512', '--only-hash', folder]), stderr)
+    await until('it is pinned', async () => (await ours.kubo.pins()).has(root))
+    await ours.ipfs('pin', 'rm', root)
   })
 
   it('is added without being pinned, and not when only its hash is asked for', LIMIT, async () => {
@@ -297,5 +300,28 @@ describe('the rest', () => {
       return [status, headers.get('access-control-allow-origin') === asked.origin]
     })
     await ours.ipfs('pin', 'rm', cid)
+  })
+})
+
+describe('a node with its own store', () => {
+  it('adds and pins without a Kubo, and says what it cannot do', LIMIT, async () => {
+    const port = await freePort()
+    const server = await startUes({ env: { UES_PINS_PROXY_LISTEN: `127.0.0.1:${port}` } })
+    const ipfs = (...args) => ours.kubo.ipfs(['--api', `/ip4/127.0.0.1/tcp/${port}`, ...args])
+    try {
+      const file = path.join(dir, 'own')
+      await writeFile(file, 'kept by the node itself')
+      const cid = await ipfs('add', '-Q', '--cid-version=1', file)
+      assert.equal(cid, rawCid('kept by the node itself'))
+      assert.equal(await ipfs('pin', 'ls', cid), `${cid} recursive`)
+      const key = await newKey(server, 'default')
+      await reaches(server, key, cid, 'pinned')
+      await until('the worker has told its size', async () => !(await ipfs('repo', 'stat')).includes('RepoSize:   0\n'))
+      await assert.rejects(ipfs('cat', cid), /needs a Kubo/)
+      await ipfs('pin', 'rm', cid)
+      assert.equal(await ipfs('pin', 'ls'), '')
+    } finally {
+      await server.close()
+    }
   })
 })

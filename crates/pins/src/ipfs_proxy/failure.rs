@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use serde_json::json;
+use serde::Serialize;
 
 use super::UpstreamError;
 use crate::cluster::failure::Failure as ClusterFailure;
@@ -15,6 +15,16 @@ use crate::store::StateError;
 pub(super) struct Failure {
     pub status: StatusCode,
     pub message: String,
+}
+
+/// The content of the answer, in Kubo's order.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Body<'a> {
+    message: &'a str,
+    code: u8,
+    #[serde(rename = "Type")]
+    kind: &'static str,
 }
 
 impl Failure {
@@ -79,7 +89,11 @@ impl From<UpstreamError> for Failure {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        let body = json!({ "Message": self.message, "Code": 0, "Type": "error" });
+        let body = Body {
+            message: &self.message,
+            code: 0,
+            kind: "error",
+        };
         (self.status, Json(body)).into_response()
     }
 }

@@ -15,7 +15,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use parking_lot::Mutex;
 
 use super::upstream::{Question, original_uri};
-use super::{Failure, Proxy};
+use super::{Failure, Proxy, drain};
 use crate::auth::{Caller, Credentials};
 
 /// Says where a call of a browser comes from. Browsers send it, and pages cannot change it.
@@ -80,7 +80,11 @@ pub(super) async fn headers(State(proxy): State<Proxy>, request: Request, next: 
             None => return Failure::new(StatusCode::FORBIDDEN, "403 - Forbidden").into_response(),
         }
     }
+    let (request, rest) = drain::lend(request);
     let mut response = next.run(request).await;
+    if !response.status().is_success() {
+        rest.drain().await;
+    }
     let headers = response.headers_mut();
     headers.extend(cors);
     let server = concat!("ues/ipfsproxy/", env!("CARGO_PKG_VERSION"));

@@ -8,6 +8,7 @@
 //! | `block/put`, `dag/put` with `pin=true` | stored in the Kubo behind and pinned by the service |
 //! | `repo/stat` | the sum of all workers |
 //! | `repo/gc` | the Kubo behind; other workers collect by themselves |
+//! | `version` | of the Kubo behind, or else of the RPC that is spoken here |
 //! | all others | passed on to the Kubo behind |
 //!
 //! What differs from the original:
@@ -17,6 +18,7 @@
 //! - What is passed on needs an operator, as a Kubo's RPC can do anything.
 
 mod add;
+mod drain;
 mod failure;
 mod gate;
 mod list;
@@ -90,6 +92,7 @@ pub fn routes(
         .route("/add", own(&proxy, add::add))
         .route("/repo/stat", own(&proxy, repo::stat))
         .route("/repo/gc", own(&proxy, repo::collect))
+        .route("/version", own(&proxy, repo::version))
         .route("/block/put", own(&proxy, put::block))
         .route("/dag/put", own(&proxy, put::dag));
     Router::new()

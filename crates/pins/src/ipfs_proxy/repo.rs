@@ -1,14 +1,18 @@
-//! `repo/stat` and `repo/gc`.
+//! `repo/stat` and `repo/gc`; `version` where no Kubo answers it.
 
 use axum::Json;
 use axum::extract::{Request, State};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
 
 use super::gate::{Operator, Reader};
 use super::upstream::{self, Question};
 use super::{Failure, Proxy};
 use crate::cluster::lines::Trailers;
 use crate::model::json::IpfsRepoStat;
+
+/// The version of Kubo whose RPC is spoken.
+const RPC_VERSION: &str = "0.40.1";
 
 /// `repo/stat`: the sum of what all workers tell.
 pub(super) async fn stat(
@@ -40,4 +44,21 @@ pub(super) async fn collect(
     question.method = http::Method::POST;
     let answer = proxy.forward(question).await?;
     Ok(upstream::streamed(answer, trailers))
+}
+
+/// `version`: of the Kubo behind. Clients ask for it before they add content, so that without a Kubo the version is told
+/// whose RPC is spoken here.
+pub(super) async fn version(
+    State(proxy): State<Proxy>,
+    Reader(caller): Reader,
+    trailers: Trailers,
+    request: Request,
+) -> Result<Response, Failure> {
+    if proxy.upstream.is_some() && caller.operates {
+        let answer = proxy.forward(Question::of(request)).await?;
+        return Ok(upstream::streamed(answer, trailers));
+    }
+    let version =
+        json!({ "Version": RPC_VERSION, "Commit": "ues", "Repo": "", "System": "", "Golang": "" });
+    Ok(Json(version).into_response())
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use axum::body::Body;
 use bytes::Bytes;
-use futures::TryStreamExt;
 use futures::stream;
+use futures::{StreamExt, TryStreamExt};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
@@ -338,6 +338,24 @@ async fn content_is_added() {
 }
 
 #[tokio::test]
+async fn what_a_refused_client_sends_is_read() {
+    let proxy = Proxy::new().await;
+    for (pieces, all) in [(100usize, true), (100_000, false)] {
+        let read = Arc::new(Mutex::new(0));
+        let counted = Arc::clone(&read);
+        let body = stream::iter(0..pieces).map(move |_| {
+            *counted.lock() += 1;
+            Ok::<_, std::io::Error>(Bytes::from_static(&[0; 1024]))
+        });
+        let request = Request::post("/api/v0/add?only-hash=true");
+        let request = request.body(Body::from_stream(body)).unwrap();
+        fails(&proxy.desk.request(request).await, 500, "only-hash");
+        let read = *read.lock();
+        assert_eq!(read == pieces, all, "{read} of {pieces}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_put_into_kubo_is_pinned() {
     let proxy = Proxy::new().await;
     let text: &'static str = format!(
@@ -483,6 +501,8 @@ async fn without_a_kubo() {
     let stat = desk.call("POST", "/api/v0/repo/stat").await.ok().json();
     let expected: Value = json!({ "RepoSize": 0, "StorageMax": 2u64 << 40 });
     assert_eq!(stat, expected);
+    let version = desk.call("POST", "/api/v0/version").await.ok().json();
+    assert!(version["Version"].as_str().unwrap().starts_with("0."));
     let own = format!("/api/v0/pin/add?arg={}", cid(1));
     desk.call("POST", &own).await.ok();
 }

@@ -88,7 +88,7 @@ impl Intake for KuboBackend {
 }
 
 fn add_query(params: &AddParams) -> Vec<(&'static str, String)> {
-    // As in IPFS-Cluster, another hash makes CIDs of version 1, whatever was asked for; Kubo would refuse.
+    // Nobody says whether 0 was asked for or is the default; Kubo itself takes 1 by default with another hash.
     let cid_version = match params.hash.as_str() {
         "sha2-256" => params.cid_version,
         _ => params.cid_version.max(1),
