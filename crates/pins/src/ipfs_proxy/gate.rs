@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 
 use super::upstream::{Question, original_uri};
 use super::{Failure, Proxy, drain};
-use crate::auth::{Caller, Credentials};
+use crate::auth::{Caller, Credentials, Denied};
 
 /// Says where a call of a browser comes from. Browsers send it, and pages cannot change it.
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -52,9 +52,15 @@ pub(super) async fn authenticate(
             Err(failure) => failure.into_response(),
         };
     }
-    let shown = Credentials::of(request.headers());
-    match shown.and_then(|shown| (proxy.desk.authenticate)(&shown)) {
+    let judged = match Credentials::of(request.headers()) {
+        Ok(shown) => (proxy.desk.authenticate)(shown).await,
+        Err(denied) => Err(denied),
+    };
+    match judged {
         Ok(caller) => drop(request.extensions_mut().insert(caller)),
+        Err(Denied::Unknown(why)) => {
+            return Failure::new(StatusCode::SERVICE_UNAVAILABLE, why).into_response();
+        }
         Err(denied) => {
             let failure = Failure::new(StatusCode::UNAUTHORIZED, denied.to_string());
             let mut response = failure.into_response();

@@ -1,7 +1,5 @@
 //! The pin service's routes on the node's main listener.
 
-use std::sync::Arc;
-
 use axum::Router;
 use axum::extract::State;
 use axum::middleware;
@@ -10,7 +8,6 @@ use axum::routing::get;
 use http::header::CONTENT_TYPE;
 use ues_atproto::{App, Context};
 use ues_pins::grpc::{self, CallLimits};
-use ues_pins::intake::Intake;
 
 use super::{Parts, callers, content, keys, migration, page, workers};
 use crate::node::operator::authorize;
@@ -57,8 +54,7 @@ impl App for PinningApp {
             return routes;
         }
         let authenticate = callers::authenticate(&parts.access, &parts.secret, None);
-        let intake = parts.content.clone();
-        let intake = intake.map(|content| Arc::new(content) as Arc<dyn Intake>);
+        let intake = parts.intake.clone();
         let (pins, limits) = (parts.pins.clone(), CallLimits::default());
         match grpc::routes(pins, authenticate.clone(), intake, limits) {
             Ok(grpc) => routes = routes.merge(grpc),

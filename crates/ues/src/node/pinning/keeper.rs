@@ -94,7 +94,9 @@ impl Keeper {
             (Some(kubo), _) => (kubo, KUBO_GROUP),
             (None, Some(embedded)) => (Arc::new(embedded), EMBEDDED_GROUP),
             (None, None) => {
-                return Err(PinningError("a worker needs a place for content".to_owned()));
+                return Err(PinningError(
+                    "a worker needs a place for content".to_owned(),
+                ));
             }
         };
         let options = AgentOptions {

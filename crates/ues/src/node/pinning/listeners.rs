@@ -1,7 +1,6 @@
 //! The pin service's own listeners.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use axum::Router;
 use tokio::net::TcpListener;
