@@ -17,6 +17,8 @@ use crate::Clock;
 const LOCK_SECONDS: u32 = 60;
 /// The pause between two looks at a lock that another has.
 const LOCK_LOOK: Duration = Duration::from_millis(200);
+/// How long a look at the tables may take, whatever the settings say of other statements.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a lock is waited for.
 const LOCK_WAIT: Duration = Duration::from_secs(300);
 
@@ -114,10 +116,8 @@ impl Migration<'_> {
     /// Whether there is nothing to do.
     async fn is_current(&self) -> Result<bool, CqlError> {
         let text = "SELECT table_name FROM system_schema.tables WHERE keyspace_name = ? AND table_name = ?";
-        let found = self
-            .session
-            .query_unpaged(text, (&self.settings.keyspace, "schema_versions"))
-            .await?;
+        let values = (&self.settings.keyspace, "schema_versions");
+        let found = self.session.query_unpaged(patient(text), values).await?;
         if found.into_rows_result()?.rows_num() == 0 {
             return Ok(false);
         }
@@ -127,7 +127,7 @@ impl Migration<'_> {
     /// The newest version that was applied, after a look whether all are what this program thinks they are.
     async fn applied(&self) -> Result<i32, CqlError> {
         let text = self.named("SELECT version, checksum FROM {ks}.schema_versions WHERE part = ?");
-        let rows = self.session.query_unpaged(text, ("pins",)).await?;
+        let rows = self.session.query_unpaged(patient(text), ("pins",)).await?;
         let rows = rows.into_rows_result()?;
         let mut newest = 0;
         for row in rows.rows::<(i32, Option<String>)>()? {
@@ -167,7 +167,9 @@ impl Migration<'_> {
             let text = "INSERT INTO {ks}.schema_versions (part, version, applied_at, checksum) VALUES (?, ?, ?, ?)";
             let now = super::timestamp(self.clock.now_ms());
             let values = ("pins", version, now, checksum(texts));
-            self.session.query_unpaged(self.named(text), values).await?;
+            self.session
+                .query_unpaged(patient(self.named(text)), values)
+                .await?;
             tracing::info!(
                 version,
                 keyspace = self.settings.keyspace,
@@ -210,7 +212,7 @@ impl Migration<'_> {
 
     async fn lock_holder(&self) -> Result<Option<String>, CqlError> {
         let text = self.named("SELECT holder FROM {ks}.schema_lock WHERE name = ?");
-        let mut statement = Statement::new(text);
+        let mut statement = patient(text);
         statement.set_consistency(super::statements::serial_reads(self.settings));
         let found = self.session.query_unpaged(statement, ("pins",)).await?;
         let found = found.into_rows_result()?;
@@ -247,13 +249,21 @@ impl Migration<'_> {
         text: &str,
         values: impl scylla::serialize::row::SerializeRow,
     ) -> Result<bool, CqlError> {
-        let done = self.session.query_unpaged(self.named(text), values).await?;
+        let statement = patient(self.named(text));
+        let done = self.session.query_unpaged(statement, values).await?;
         super::was_applied(done).map_err(CqlError::State)
     }
 
     fn named(&self, text: &str) -> String {
         named(text, &self.settings.keyspace)
     }
+}
+
+/// A statement that may take its time.
+fn patient(text: impl Into<String>) -> Statement {
+    let mut statement = Statement::new(text);
+    statement.set_request_timeout(Some(LOOK_TIMEOUT));
+    statement
 }
 
 /// A text for a keyspace.
@@ -273,7 +283,9 @@ fn checksum(texts: &[&str]) -> String {
 /// Makes the keyspace where it is missing; one that is there is used as it is.
 async fn make_keyspace(session: &Session, settings: &CqlSettings) -> Result<(), CqlError> {
     let text = "SELECT keyspace_name FROM system_schema.keyspaces WHERE keyspace_name = ?";
-    let found = session.query_unpaged(text, (&settings.keyspace,)).await?;
+    let found = session
+        .query_unpaged(patient(text), (&settings.keyspace,))
+        .await?;
     if found.into_rows_result()?.rows_num() > 0 {
         return Ok(());
     }
@@ -282,7 +294,7 @@ async fn make_keyspace(session: &Session, settings: &CqlSettings) -> Result<(), 
         settings.keyspace,
         replication(session, settings)
     );
-    session.query_unpaged(text, ()).await?;
+    session.query_unpaged(patient(text), ()).await?;
     session.await_schema_agreement().await?;
     Ok(())
 }
