@@ -3,7 +3,8 @@
 // request stays and none that was removed; in the end everything wanted is pinned, and nothing else.
 // SPREAD_ROUNDS sets the number of kills, SEED repeats a run.
 import assert from 'node:assert/strict'
-import { rm } from 'node:fs/promises'
+import { readFile, rm } from 'node:fs/promises'
+import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Cassandra } from '../lib/cassandra.mjs'
@@ -170,15 +171,18 @@ describe(`the pin service in many processes, seed ${SEED}`, () => {
       180,
     )
     const wanted = [...new Set(owners.flatMap((owner) => [...owner.wanted]))].sort()
-    await until(
-      'the Kubos hold what is wanted, and nothing else',
-      async () => {
-        const held = await Promise.all(fleet.kubos.map((kubo) => kubo.pins()))
-        const union = [...new Set(held.flatMap((pins) => [...pins]))].sort()
-        return JSON.stringify(union) === JSON.stringify(wanted)
-      },
-      180,
-    )
+    let wrong
+    const alike = async () => {
+      const held = await Promise.all(fleet.kubos.map((kubo) => kubo.pins()))
+      const union = new Set(held.flatMap((pins) => [...pins]))
+      wrong = [...wanted.filter((cid) => !union.has(cid)), ...[...union].filter((cid) => !wanted.includes(cid))]
+      return wrong.length === 0
+    }
+    await until('the Kubos hold what is wanted, and nothing else', alike, 180).catch(async (error) => {
+      const { server } = fleet.servers[0]
+      const known = await Promise.all(wrong.map((cid) => record(server, cid)))
+      throw new Error(`${error.message}: ${JSON.stringify(known, null, 1)}`)
+    })
     await until(
       'there is no drift',
       async () => {
@@ -216,6 +220,14 @@ async function watch(server, key, cid) {
     }
     text = text.slice(text.lastIndexOf('\n') + 1)
   }
+}
+
+/** All that the service knows of a CID. */
+async function record(server, cid) {
+  const secret = (await readFile(path.join(dataOf(server), 'operator-secret'), 'utf8').catch(() => '')).trim()
+  const headers = { authorization: `Bearer ${secret}` }
+  const res = await fetch(`${server.url}/admin/v1/pins/record?cid=${cid}`, { headers })
+  return res.json()
 }
 
 /** What the service counted. */
