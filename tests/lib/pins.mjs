@@ -79,9 +79,10 @@ function base32(bytes) {
   return bits ? out + ALPHABET[(value << (5 - bits)) & 31] : out
 }
 
-/** An archive (CAR version 1) of raw blocks, all of them roots. */
-export function rawCar(contents) {
-  const cids = contents.map((bytes) => cidBytes(bytes))
+/** An archive (CAR version 1) of raw blocks, all of them roots, or only the first ones. */
+export function rawCar(contents, roots = contents.length) {
+  const all = contents.map((bytes) => cidBytes(bytes))
+  const cids = all.slice(0, roots)
   const links = cids.map((cid) => Buffer.concat([Buffer.from([0xd8, 0x2a, 0x58, cid.length + 1, 0]), cid]))
   const count = cids.length < 24 ? [0x80 + cids.length] : [0x99, cids.length >> 8, cids.length & 0xff]
   const header = Buffer.concat([
@@ -93,7 +94,7 @@ export function rawCar(contents) {
     Buffer.from('version'),
     Buffer.from([1]),
   ])
-  const sections = [header, ...contents.map((bytes, i) => Buffer.concat([cids[i], Buffer.from(bytes)]))]
+  const sections = [header, ...contents.map((bytes, i) => Buffer.concat([all[i], Buffer.from(bytes)]))]
   return Buffer.concat(sections.flatMap((section) => [varint(section.length), section]))
 }
 

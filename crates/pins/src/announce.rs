@@ -12,11 +12,15 @@ use crate::message::{self, Changed, MAX_ITEMS};
 use crate::metrics::{FailureKind, Metrics};
 use crate::shard::{Shard, Shards};
 use crate::store::StateStore;
+use crate::trace::{self, Causes, TraceParent};
 
 /// CIDs that may wait to be announced. What finds no room is not lost: the walk over all records finds it.
 const ROOM: usize = 1 << 20;
 /// CIDs that are gathered before they are announced.
 const GATHER: usize = 4096;
+
+/// A CID whose requests changed, and the trace in which they did.
+pub type Announced = (Cid, Option<TraceParent>);
 
 /// Publishes that the requests for these CIDs changed.
 ///
@@ -26,25 +30,36 @@ pub async fn publish(
     store: &dyn StateStore,
     bus: &dyn Bus,
     shards: Shards,
-    cids: &[Cid],
+    announced: &[Announced],
     recover: bool,
 ) -> Result<(), BusError> {
-    let mut by_shard: BTreeMap<Shard, Vec<String>> = BTreeMap::new();
-    for cid in cids {
-        let named = by_shard.entry(shards.of(store, cid)).or_default();
-        named.push(cid.to_string());
+    let mut by_shard: BTreeMap<Shard, Vec<&Announced>> = BTreeMap::new();
+    for one in announced {
+        by_shard
+            .entry(shards.of(store, &one.0))
+            .or_default()
+            .push(one);
     }
     let mut messages = Vec::new();
-    for (shard, cids) in by_shard {
+    // They end when all is published.
+    let mut spans = Vec::new();
+    for (shard, announced) in by_shard {
         let subject = shard
             .request_subject()
             .map_err(|e| BusError::Refused(e.to_string()))?;
-        for cids in cids.chunks(MAX_ITEMS) {
-            let changed = Changed {
-                cids: cids.to_vec(),
-                recover,
-            };
-            messages.push(Message::new(subject.clone(), message::write(&changed)));
+        for announced in announced.chunks(MAX_ITEMS) {
+            let cids = announced.iter().map(|(cid, _)| cid.to_string()).collect();
+            let changed = Changed { cids, recover };
+            let causes: Causes = announced.iter().filter_map(|(_, trace)| *trace).collect();
+            let span = causes.span(|| {
+                tracing::info_span!(target: trace::TARGET, "announce", otel.kind = "producer",
+                    shard = i64::from(shard.0), cids = trace::number(announced.len()))
+            });
+            messages.push(Message {
+                trace: trace::header(&span),
+                ..Message::new(subject.clone(), message::write(&changed))
+            });
+            spans.push(span);
         }
     }
     bus.publish(messages).await
@@ -52,7 +67,7 @@ pub async fn publish(
 
 /// Announces changes in the background: gathers what many callers change, so that none of them waits for the bus.
 #[derive(Clone, Debug)]
-pub struct Announcer(mpsc::Sender<Cid>);
+pub struct Announcer(mpsc::Sender<Announced>);
 
 impl Announcer {
     /// Starts it; it ends when its last clone is dropped.
@@ -64,14 +79,14 @@ impl Announcer {
     ) -> Self {
         let (send, mut receive) = mpsc::channel(ROOM);
         tokio::spawn(async move {
-            let mut cids = Vec::new();
-            while receive.recv_many(&mut cids, GATHER).await > 0 {
-                if let Err(error) = publish(&*store, &*bus, shards, &cids, false).await {
+            let mut announced = Vec::new();
+            while receive.recv_many(&mut announced, GATHER).await > 0 {
+                if let Err(error) = publish(&*store, &*bus, shards, &announced, false).await {
                     metrics.failure(FailureKind::Nats);
                     tracing::warn!(%error, "changes are left for the walk over all records");
                     tokio::time::sleep(Duration::from_millis(200)).await;
                 }
-                cids.clear();
+                announced.clear();
             }
         });
         Self(send)
@@ -79,7 +94,7 @@ impl Announcer {
 
     /// Announces that the requests for a CID changed.
     pub fn changed(&self, cid: Cid) {
-        if self.0.try_send(cid).is_err() {
+        if self.0.try_send((cid, TraceParent::current())).is_err() {
             tracing::debug!(
                 "too many changes to announce; the walk over all records finds this one"
             );

@@ -25,6 +25,7 @@ pub mod service;
 pub mod shard;
 pub mod store;
 pub mod tasks;
+pub mod trace;
 
 mod clock;
 mod fleet;

@@ -8,6 +8,7 @@
 //! | [`client`] | one way to talk to a node, whether it runs or not |
 //! | [`commands`] | one file a command |
 //! | [`output`] | results, progress, colours |
+//! | [`telemetry`] | traces for a collector |
 //! | [`failure`] | errors for people, exit codes |
 
 pub mod cli;
@@ -19,6 +20,7 @@ pub mod logging;
 pub mod memory;
 pub mod node;
 pub mod output;
+pub mod telemetry;
 
 use std::process::ExitCode;
 

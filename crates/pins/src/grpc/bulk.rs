@@ -4,6 +4,7 @@ use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
 use prost::Message;
 use tonic::Status;
+use tracing::Instrument;
 
 use super::desk::Desk;
 use super::pins::{item_error, item_error_of};
@@ -112,10 +113,12 @@ fn answers<Q: Send + 'static>(
     read: impl Fn(Q) -> Item + Send + 'static,
 ) -> impl Stream<Item = Result<Answer, Status>> + Send + 'static {
     let items = futures::stream::iter(0u64..).zip(requests.map(move |request| request.map(&read)));
+    // It is read after the handler has ended.
+    let span = tracing::Span::current();
     // What has come by now, so that a caller who sends slowly gets answers all the same.
     items
         .ready_chunks(GROUP)
-        .then(move |group| answer(desk.clone(), owner.clone(), group))
+        .then(move |group| answer(desk.clone(), owner.clone(), group).instrument(span.clone()))
         .flat_map(futures::stream::iter)
 }
 

@@ -13,6 +13,7 @@ use http::header::CONTENT_TYPE;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::mpsc;
+use tracing::Instrument;
 
 use super::wire::{PinBody, read_cid};
 use super::{Desk, Failure, Writer};
@@ -49,8 +50,12 @@ pub(super) async fn bulk(State(desk): State<Desk>, Writer(caller): Writer, body:
     let groups = futures::stream::unfold(receive, |mut receive| async {
         receive.recv().await.map(|group| (group, receive))
     });
+    // It is answered after the handler has ended.
+    let span = tracing::Span::current();
     let answers = groups
-        .map(move |group| answer(desk.clone(), caller.owner.clone(), group))
+        .map(move |group| {
+            answer(desk.clone(), caller.owner.clone(), group).instrument(span.clone())
+        })
         .buffered(UNDERWAY)
         .map(Ok::<_, std::convert::Infallible>);
     let end = futures::stream::once(async move {

@@ -50,8 +50,8 @@ async fn piece(shared: &Shared) -> Result<bool, ReconcileError> {
         .collect();
     // The condition is judged where the request lies: one that was extended stays.
     parts.store.change_requests(changes, Vec::new()).await?;
-    let cids: Vec<_> = ends.iter().map(|end| end.cid).collect();
-    announce::publish(&*parts.store, &*parts.bus, parts.shards, &cids, false).await?;
+    let ended: Vec<_> = ends.iter().map(|end| (end.cid, None)).collect();
+    announce::publish(&*parts.store, &*parts.bus, parts.shards, &ended, false).await?;
     let more = ends.len() == PIECE;
     parts.store.settle_ends(ends).await?;
     Ok(more)

@@ -9,6 +9,7 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 use ues_bus::{Delivery, Message, QueueSpec, WorkQueue};
 use ues_data::Cid;
 
@@ -23,6 +24,7 @@ use crate::placement::{PinRecord, Placement};
 use crate::planner::{Report, Task, Word, apply_report, plan};
 use crate::shard::{Shard, assign_subject};
 use crate::store::{PlacementChange, StateError};
+use crate::trace::{self, Causes, TraceParent};
 
 /// Messages taken at a time.
 const TAKE: usize = 64;
@@ -96,8 +98,16 @@ impl Desk<'_> {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
-                Some(taken) = reports.recv() => self.hear(taken).await?,
-                Some(taken) = changes.recv() => self.change(taken).await?,
+                Some(taken) = reports.recv() => {
+                    let span = span(&taken, || tracing::info_span!(target: trace::TARGET, "report",
+                        otel.kind = "consumer", shard = i64::from(self.shard.0), messages = trace::number(taken.len())));
+                    self.hear(taken).instrument(span).await?;
+                }
+                Some(taken) = changes.recv() => {
+                    let span = span(&taken, || tracing::info_span!(target: trace::TARGET, "plan",
+                        otel.kind = "consumer", shard = i64::from(self.shard.0), messages = trace::number(taken.len())));
+                    self.change(taken).instrument(span).await?;
+                }
                 ended = &mut pumps => ended.map(|_| ())?,
                 () = &mut wake => {
                     wake = Box::pin(self.shared.sweep_now.notified());
@@ -287,6 +297,7 @@ impl Desk<'_> {
 
     async fn send(&self, tasks: BTreeMap<PeerId, Vec<Assigned>>) -> Result<(), ReconcileError> {
         let mut messages = Vec::new();
+        let trace = trace::header(&tracing::Span::current());
         for (peer, tasks) in tasks {
             let subject = assign_subject(&peer)?;
             for tasks in tasks.chunks(MAX_ITEMS) {
@@ -294,7 +305,10 @@ impl Desk<'_> {
                     shard: self.shard.0,
                     tasks: tasks.to_vec(),
                 };
-                messages.push(Message::new(subject.clone(), message::write(&assign)));
+                messages.push(Message {
+                    trace: trace.clone(),
+                    ..Message::new(subject.clone(), message::write(&assign))
+                });
             }
         }
         if !messages.is_empty() {
@@ -379,6 +393,15 @@ impl Desk<'_> {
         }
         Ok(good)
     }
+}
+
+/// The span for what was taken.
+fn span(taken: &[Delivery], make: impl FnOnce() -> tracing::Span) -> tracing::Span {
+    let traces = taken
+        .iter()
+        .filter_map(|delivery| delivery.trace.as_deref());
+    let causes: Causes = traces.filter_map(TraceParent::read).collect();
+    causes.span(make)
 }
 
 /// Takes messages ahead of the one who works on them.

@@ -32,6 +32,7 @@ use crate::request_id::RequestId;
 use crate::shard::{Shard, Shards};
 use crate::store::{RemoveIf, RequestChange, StateStore};
 use crate::tasks::Tasks;
+use crate::trace::TraceParent;
 
 pub use bulk::{Change, ChangeAnswer};
 pub use error::PinsError;
@@ -321,8 +322,10 @@ impl Pins {
     /// # Errors
     /// [`PinsError::Bus`].
     pub async fn recover(&self, cids: &[Cid]) -> Result<(), PinsError> {
-        let published =
-            announce::publish(&*self.0.store, &*self.0.bus, self.0.shards, cids, true).await;
+        let trace = TraceParent::current();
+        let announced: Vec<_> = cids.iter().map(|cid| (*cid, trace)).collect();
+        let (store, bus) = (&*self.0.store, &*self.0.bus);
+        let published = announce::publish(store, bus, self.0.shards, &announced, true).await;
         published.inspect_err(|_| self.0.metrics.failure(FailureKind::Nats))?;
         Ok(())
     }

@@ -28,6 +28,7 @@ use crate::config::{Config, Layers, file};
 use crate::failure::{Failure, Outcome};
 use crate::logging;
 use crate::output::Output;
+use crate::telemetry::Telemetry;
 
 /// What every command is given.
 pub struct Context {
@@ -50,12 +51,20 @@ pub fn run(cli: Cli, output: Output) -> Outcome {
         Command::Car(command) => car::run(&context, command),
         other => {
             let config = context.config()?;
-            logging::start(&config.log)?;
             let runtime = tokio::runtime::Builder::new_multi_thread()
                 .enable_all()
                 .build()
                 .map_err(Failure::while_doing("start threads"))?;
+            let traced = matches!(other, Command::Up(_));
+            let telemetry = match traced {
+                true => Telemetry::start(&config.telemetry, runtime.handle())?,
+                false => None,
+            };
+            logging::start(&config.log, telemetry.as_ref())?;
             let result = runtime.block_on(run_async(&context, other));
+            if let Some(telemetry) = telemetry {
+                telemetry.finish();
+            }
             // Work on blocking threads that nobody waits for must not hold up the end.
             runtime.shutdown_timeout(std::time::Duration::from_secs(1));
             result

@@ -21,11 +21,16 @@ pub enum Kind {
     Bytes,
     /// A whole number, none below zero.
     Count,
+    /// A number from 0 to 1.
+    Ratio,
     /// A list of texts; in an environment variable or a flag, separated by commas.
     List,
     /// A list of some of these words, written like a list.
     Choices(&'static [&'static str]),
 }
+
+/// What a [`Kind::Ratio`] is.
+const RATIO: &str = "a number from 0 to 1";
 
 /// One thing that can be configured.
 #[derive(Clone, Copy, Debug)]
@@ -435,6 +440,26 @@ pub const SETTINGS: &[Setting] = &[
         help: "Memory for recent writes before they become tables on the disk.",
     },
     Setting {
+        key: "telemetry.otlp_endpoint",
+        kind: Kind::Text,
+        default: "",
+        help: "Where traces of the pin service go: an OpenTelemetry collector that takes OTLP over HTTP, such as\n\
+               http://127.0.0.1:4318. Empty: nowhere, nothing is recorded. OTEL_EXPORTER_OTLP_HEADERS may hold headers\n\
+               that the collector asks for.",
+    },
+    Setting {
+        key: "telemetry.sample",
+        kind: Kind::Ratio,
+        default: "1",
+        help: "Share of the traces that are recorded, from 0 to 1. A caller who sends a traceparent decides for its own.",
+    },
+    Setting {
+        key: "telemetry.service_name",
+        kind: Kind::Text,
+        default: "ues",
+        help: "Name under which the traces of this process are found.",
+    },
+    Setting {
         key: "log.level",
         kind: Kind::Text,
         default: "warn",
@@ -476,6 +501,10 @@ impl Setting {
                 .parse::<u32>()
                 .map(Value::from)
                 .map_err(|_| "a whole number".to_owned()),
+            Kind::Ratio => {
+                let number = text.trim().parse::<f64>().map_err(|_| RATIO.to_owned())?;
+                self.check(Value::from(number))
+            }
             Kind::List | Kind::Choices(_) => {
                 let parts = text.split(',').map(str::trim);
                 let parts = parts.filter(|part| !part.is_empty()).map(Value::from);
@@ -513,6 +542,10 @@ impl Setting {
                 Ok(Value::Number(n))
             }
             (Kind::Count, _) => Err("a whole number".to_owned()),
+            (Kind::Ratio, value) => match value.as_f64() {
+                Some(ratio) if (0.0..=1.0).contains(&ratio) => Ok(Value::from(ratio)),
+                _ => Err(RATIO.to_owned()),
+            },
             (Kind::List, Value::Array(items)) if items.iter().all(Value::is_string) => {
                 Ok(Value::Array(items))
             }
@@ -590,6 +623,19 @@ mod tests {
         for bad in ["", "MB", "-1", "1.5MB", "5 apples", "99999999999GB"] {
             assert!(parse_bytes(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn ratios() {
+        let sample = Setting::find("telemetry.sample").unwrap();
+        for good in ["0", "1", "0.25", " 1e-3 "] {
+            assert!(sample.parse(good).is_ok(), "{good:?}");
+        }
+        for wrong in ["", "-0.1", "1.01", "NaN", "inf", "half"] {
+            assert_eq!(sample.parse(wrong), Err(RATIO.to_owned()), "{wrong:?}");
+        }
+        assert_eq!(sample.check(json!(1)), Ok(json!(1.0)));
+        assert_eq!(sample.check(json!("1")), Err(RATIO.to_owned()));
     }
 
     #[test]

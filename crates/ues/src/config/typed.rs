@@ -45,6 +45,8 @@ pub struct Config {
     pub rate_limits: RateLimits,
     /// Memory of the store.
     pub storage: Storage,
+    /// Traces.
+    pub telemetry: Telemetry,
     /// Logging.
     pub log: Log,
 }
@@ -223,6 +225,18 @@ pub struct Storage {
     pub cache_bytes: u64,
     /// Memory for recent writes, in bytes.
     pub write_buffer_bytes: u64,
+}
+
+/// The `telemetry` section.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Telemetry {
+    /// Where traces go; empty for nowhere.
+    pub otlp_endpoint: String,
+    /// Share of the traces that are recorded, from 0 to 1.
+    pub sample: f64,
+    /// Name under which they are found.
+    pub service_name: String,
 }
 
 /// The `log` section.

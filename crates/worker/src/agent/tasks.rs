@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
+use tracing::Instrument;
 use ues_bus::{BusError, Delivery, Message, QueueSpec, WorkQueue};
 use ues_data::Cid;
 use ues_pins::PinMode;
@@ -11,6 +12,7 @@ use ues_pins::message::{self, Assign, Assigned, Op, Reported, Status};
 use ues_pins::planner::{Report, Word};
 use ues_pins::shard::{Shard, assign_subject};
 use ues_pins::tasks::Tasks;
+use ues_pins::trace::{self, Causes, TraceParent};
 
 use super::Shared;
 use crate::backend::{JobError, PinJob, Pinned};
@@ -76,7 +78,7 @@ async fn take(
             tokio::select! {
                 biased;
                 () = stop.cancelled() => {}
-                done = carry_out(&shared, delivery) => {
+                done = traced(&shared, delivery) => {
                     if let Err(error) = done {
                         tracing::warn!(%error, "an outcome is not reported; the work is assigned again");
                     }
@@ -85,6 +87,17 @@ async fn take(
         });
     }
     Ok(())
+}
+
+/// Does everything in an assignment, in a span of the trace that led to it.
+async fn traced(shared: &Shared, delivery: Delivery) -> Result<(), BusError> {
+    let cause = delivery.trace.as_deref().and_then(TraceParent::read);
+    let causes: Causes = cause.into_iter().collect();
+    let span = causes.span(|| {
+        tracing::info_span!(target: trace::TARGET, "assignment", otel.kind = "consumer",
+            worker = %shared.options.name, attempt = i64::from(delivery.attempt))
+    });
+    carry_out(shared, delivery).instrument(span).await
 }
 
 /// Does everything in an assignment; acknowledges it when all outcomes are published.
@@ -135,10 +148,13 @@ async fn one_group(shared: &Shared, shard: Shard, group: Vec<Assigned>) -> Resul
     // One thing at a time for each CID, so that outcomes are counted in the order in which they came true.
     let _guard = shared.locks.lock(keys).await;
     tasks.retain(|(cid, task)| shared.recent.lock().note(*cid, task.at));
-    if tasks.is_empty() {
+    let Some((cid, first)) = tasks.first() else {
         return Ok(());
-    }
-    let work = perform(shared, &tasks);
+    };
+    let span = trace::within(
+        || tracing::info_span!(target: trace::TARGET, "tasks", op = ?first.op, tasks = trace::number(tasks.len()), first = %cid),
+    );
+    let work = perform(shared, &tasks).instrument(span);
     tokio::pin!(work);
     let mut patience = SOON;
     let words = loop {
@@ -226,7 +242,10 @@ async fn publish(
     let subject = shard
         .status_subject()
         .map_err(|e| BusError::Refused(e.to_string()))?;
-    let message = Message::new(subject, message::write(&status));
+    let message = Message {
+        trace: trace::header(&tracing::Span::current()),
+        ..Message::new(subject, message::write(&status))
+    };
     shared.bus.publish(vec![message]).await
 }
 

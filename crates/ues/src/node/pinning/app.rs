@@ -9,7 +9,7 @@ use http::header::CONTENT_TYPE;
 use ues_atproto::{App, Context};
 use ues_pins::grpc::{self, CallLimits};
 
-use super::{Parts, callers, content, keys, migration, page, workers};
+use super::{Parts, callers, content, keys, migration, page, spans, workers};
 use crate::node::operator::authorize;
 
 /// The pin service as an application on the node's server.
@@ -42,7 +42,12 @@ impl App for PinningApp {
                 parts.secret.clone(),
                 authorize,
             ));
-        let mut routes = Router::new().nest("/admin/v1", operator);
+        let mut calls = Router::new().nest("/admin/v1", operator);
+        if parts.api {
+            calls = calls.merge(api(parts));
+        }
+        // What follows is nobody's trace; measurements are fetched all the time.
+        let mut routes = calls.layer(middleware::from_fn(spans::call));
         if parts.metrics {
             routes = routes.merge(
                 Router::new()
@@ -50,23 +55,25 @@ impl App for PinningApp {
                     .with_state(parts.clone()),
             );
         }
-        if !parts.api {
-            return routes;
-        }
-        let authenticate = callers::authenticate(&parts.access, &parts.secret, None);
-        let intake = parts.intake.clone();
-        let (pins, limits) = (parts.pins.clone(), CallLimits::default());
-        match grpc::routes(pins, authenticate.clone(), intake, limits) {
-            Ok(grpc) => routes = routes.merge(grpc),
-            Err(error) => tracing::error!(%error, "the node runs without gRPC"),
-        }
         routes
-            .merge(content::routes(parts.clone(), authenticate.clone()))
-            .merge(
-                ues_pins::pinning_service::routes(parts.pins.clone(), authenticate)
-                    .route_layer(middleware::from_fn_with_state(parts.clone(), page::or_api)),
-            )
     }
+}
+
+/// What owners call: REST and gRPC.
+fn api(parts: &Parts) -> Router {
+    let authenticate = callers::authenticate(&parts.access, &parts.secret, None);
+    let intake = parts.intake.clone();
+    let (pins, limits) = (parts.pins.clone(), CallLimits::default());
+    let grpc = grpc::routes(pins.clone(), authenticate.clone(), intake, limits);
+    let grpc = grpc.unwrap_or_else(|error| {
+        tracing::error!(%error, "the node runs without gRPC");
+        Router::new()
+    });
+    let or_page = middleware::from_fn_with_state(parts.clone(), page::or_api);
+    ues_pins::pinning_service::routes(pins, authenticate.clone())
+        .route_layer(or_page)
+        .merge(content::routes(parts.clone(), authenticate))
+        .merge(grpc)
 }
 
 /// `GET /metrics`, for Prometheus.

@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 use ues_pins::auth::{Authenticate, Caller};
 use ues_pins::{Owner, cluster, ipfs_proxy};
 
-use super::{Parts, callers};
+use super::{Parts, callers, spans};
 
 /// Open listeners.
 #[derive(Default)]
@@ -33,6 +33,7 @@ impl Listeners {
             };
             let intake = intake.clone();
             let routes = cluster::routes(parts.pins.clone(), authenticate, intake, options);
+            let routes = routes.layer(axum::middleware::from_fn(spans::call));
             let what = "the IPFS-Cluster REST API";
             listeners.listen(what, setting, address, routes).await;
         }

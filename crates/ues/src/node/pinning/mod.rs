@@ -10,6 +10,7 @@ mod keys;
 mod listeners;
 mod migration;
 mod page;
+mod spans;
 mod workers;
 
 use std::sync::Arc;
