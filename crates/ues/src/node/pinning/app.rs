@@ -9,7 +9,7 @@ use http::header::CONTENT_TYPE;
 use ues_atproto::{App, Context};
 use ues_pins::grpc::{self, CallLimits};
 
-use super::{Parts, callers, content, keys, migration, page, spans, workers};
+use super::{Parts, callers, content, keys, migration, openapi, page, spans, workers};
 use crate::node::operator::authorize;
 
 /// The pin service as an application on the node's server.
@@ -48,6 +48,9 @@ impl App for PinningApp {
         }
         // What follows is nobody's trace; measurements are fetched all the time.
         let mut routes = calls.layer(middleware::from_fn(spans::call));
+        if parts.api {
+            routes = routes.merge(openapi::routes());
+        }
         if parts.metrics {
             routes = routes.merge(
                 Router::new()

@@ -9,6 +9,7 @@ mod keeper;
 mod keys;
 mod listeners;
 mod migration;
+mod openapi;
 mod page;
 mod spans;
 mod workers;
