@@ -55,7 +55,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let caller = Caller::operator(owner);
     let routes = cluster::routes(
         pins,
-        Arc::new(move |_| Ok(caller.clone())),
+        Arc::new(move |_| Box::pin(std::future::ready(Ok(caller.clone())))),
         None,
         cluster::Options::default(),
     );

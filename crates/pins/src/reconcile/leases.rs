@@ -106,22 +106,17 @@ impl Held {
         for number in 0..count {
             let shard = Shard((first + number) % count);
             let running = self.shards.iter().position(|(s, _)| *s == shard);
-            match running {
-                Some(at) => {
-                    if !self.hold(&shard_name(shard), lease_ms).await {
-                        tracing::info!(shard = shard.0, "another planner has this shard now");
-                        self.shards.swap_remove(at).1.cancel();
-                    }
+            if running.is_none() && self.shards.len() >= share {
+                continue;
+            }
+            let held = self.hold(&shard_name(shard), lease_ms).await;
+            match (held, running) {
+                (true, None) => self.begin(shard),
+                (false, Some(at)) => {
+                    tracing::info!(shard = shard.0, "another planner has this shard now");
+                    self.shards.swap_remove(at).1.cancel();
                 }
-                None if self.shards.len() < share => {
-                    if self.hold(&shard_name(shard), lease_ms).await {
-                        let stop = self.shared.stop.child_token();
-                        let run = shard::run(Arc::clone(&self.shared), shard, stop.clone());
-                        self.tasks.spawn(run);
-                        self.shards.push((shard, stop));
-                    }
-                }
-                None => {}
+                _ => {}
             }
         }
         match (self.hold(ENDS, lease_ms).await, self.ends.take()) {
@@ -135,6 +130,13 @@ impl Held {
             (false, Some(stop)) => stop.cancel(),
             (false, None) => {}
         }
+    }
+
+    fn begin(&mut self, shard: Shard) {
+        let stop = self.shared.stop.child_token();
+        let run = shard::run(Arc::clone(&self.shared), shard, stop.clone());
+        self.tasks.spawn(run);
+        self.shards.push((shard, stop));
     }
 
     /// How many shards are this planner's part. Takes a seat and counts the others.

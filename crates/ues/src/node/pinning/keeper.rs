@@ -62,13 +62,19 @@ impl Content {
         }
     }
 
-    /// Where content is brought, and where calls to a Kubo are passed on.
-    pub fn doors(&self) -> (Option<Arc<dyn Intake>>, Option<Arc<dyn Upstream>>) {
+    /// Where content is brought.
+    pub fn intake(&self) -> Option<Arc<dyn Intake>> {
         if let Some(kubo) = &self.kubo {
-            return (Some(kubo.clone()), Some(kubo.clone()));
+            return Some(kubo.clone());
         }
-        let embedded = self.embedded.clone();
-        (embedded.map(|e| Arc::new(e) as Arc<dyn Intake>), None)
+        let embedded = self.embedded.clone()?;
+        Some(Arc::new(embedded))
+    }
+
+    /// Where calls to a Kubo are passed on.
+    pub fn upstream(&self) -> Option<Arc<dyn Upstream>> {
+        let kubo = self.kubo.clone()?;
+        Some(kubo)
     }
 }
 

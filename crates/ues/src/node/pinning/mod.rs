@@ -89,7 +89,7 @@ impl Pinning {
         let tasks = Tasks::default();
         let works = roles.contains(&Role::Worker);
         let content = Content::open(store.clone(), config, works)?;
-        let (intake, upstream) = content.doors();
+        let (intake, upstream) = (content.intake(), content.upstream());
         if let Some(embedded) = content.embedded.clone() {
             tasks.spawn(keeper::sweep(embedded, tasks.stop_token().clone()));
         }
