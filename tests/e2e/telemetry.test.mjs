@@ -3,10 +3,11 @@ import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { after, before, describe, it } from 'node:test'
 import { Collector } from '../lib/collector.mjs'
+import { uesOk } from '../lib/cli.mjs'
 import { as, clients } from '../lib/grpc.mjs'
 import { newKey, pinCall, rawCar, rawCid, reaches, until } from '../lib/pins.mjs'
 import { freePort } from '../lib/process.mjs'
-import { startUes } from '../lib/servers.mjs'
+import { dataOf, startUes } from '../lib/servers.mjs'
 
 const SOON = { OTEL_BSP_SCHEDULE_DELAY: '100' }
 /** A trace that a caller has begun. */
@@ -55,6 +56,14 @@ describe('traces', () => {
     const env = { ...SOON, UES_TELEMETRY_OTLP_ENDPOINT: collector.url, UES_TELEMETRY_SERVICE_NAME: 'node-1' }
     server = await startUes({ env })
     key = await newKey(server, 'alice')
+    // A pin that comes before the first worker is found by the walk over all records, and that is nobody's trace.
+    await until('there is a worker', async () => {
+      const workers = JSON.parse(await uesOk(dataOf(server), ['worker', 'ls', '--json']))
+      return workers.some((worker) => worker.state === 'ready')
+    })
+    await store(server, key, ['warm'])
+    await pin(server, key, rawCid('warm'))
+    await reaches(server, key, rawCid('warm'), 'pinned')
   })
   after(async () => {
     await server.close()
