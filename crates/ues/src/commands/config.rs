@@ -6,7 +6,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::Context;
-use crate::config::{Kind, file, setting::SETTINGS, setting::nearest};
+use crate::config::{Kind, SETTINGS, file, setting::nearest};
 use crate::failure::{Failure, Outcome};
 use crate::output::{FAINT, STRONG, Table, human_bytes};
 

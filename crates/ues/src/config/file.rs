@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::setting::{Kind, SETTINGS, Setting};
+use super::setting::{Kind, Setting};
+use super::table::SETTINGS;
 
 /// Name of the file that `ues config init` writes.
 pub const FILE_NAME: &str = "ues.toml";

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::file::{self, FileError};
-use super::setting::{Kind, SETTINGS, Setting, nearest};
+use super::setting::{Kind, Setting, nearest};
+use super::table::SETTINGS;
 use super::typed::Config;
 
 /// Where a value came from.

@@ -1,13 +1,15 @@
 //! Configuration: one file, environment variables and flags, laid over the defaults.
 //!
-//! [`setting`] is the one table of what can be set; reading a file, an environment, writing a commented
+//! [`table`] is the one list of what can be set; reading a file, an environment, writing a commented
 //! file, and saying where a value came from all work from it. [`Config`] is the typed result.
 
 pub mod file;
 pub mod layers;
 pub mod setting;
+pub mod table;
 pub mod typed;
 
 pub use layers::{ConfigError, Layers, Origin};
-pub use setting::{Kind, SETTINGS, Setting};
+pub use setting::{Kind, Setting};
+pub use table::SETTINGS;
 pub use typed::{Config, Datastore, Directory, LogFormat, PinBackend, Pins, Role};

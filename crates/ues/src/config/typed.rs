@@ -155,6 +155,10 @@ pub struct Pins {
     pub worker_tags: Vec<String>,
     /// Where the IPFS-Cluster REST API listens; empty for nowhere.
     pub cluster_listen: String,
+    /// Hours between two looks at a pinned copy.
+    pub verify_hours: u32,
+    /// Tasks in a second for CIDs that begin alike; 0: any number.
+    pub prefix_rate: u32,
     /// Into how many shards all pins are divided; 0: as the state says.
     pub shards: u32,
     /// Where the IPFS proxy listens; empty for nowhere.

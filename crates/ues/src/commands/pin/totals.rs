@@ -36,11 +36,10 @@ pub async fn run(context: &Context) -> Outcome {
             human_bytes(number(&totals["bytes"]))
         )?;
         writeln!(out, "  {drift:>11.2} % drift")?;
-        writeln!(
-            out,
-            "  counted {}",
-            totals["countedAt"].as_str().unwrap_or_default()
-        )
+        match totals["countedAt"].as_str() {
+            Some(at) if !at.starts_with("1970") => writeln!(out, "  counted {at}"),
+            _ => writeln!(out, "  not counted yet"),
+        }
     });
     Ok(())
 }

@@ -161,6 +161,8 @@ fn start(config: &Config, state: &backing::State, bus: Arc<dyn Bus>, worker: &Pe
     let copies = |n: u32| i32::try_from(n.max(1)).unwrap_or(i32::MAX);
     options.policy.replication_min = copies(settings.replication_min);
     options.policy.replication_max = copies(settings.replication_max.max(settings.replication_min));
+    options.policy.verify_ms = u64::from(settings.verify_hours.max(1)) * 3_600_000;
+    options.policy.prefix_rate = settings.prefix_rate;
     options.plans = settings.roles.contains(&Role::Planner);
     options.shared = state.shared;
     options.shards = state.shards;
