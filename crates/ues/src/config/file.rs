@@ -95,7 +95,7 @@ pub fn commented() -> String {
 fn as_toml(setting: &Setting) -> String {
     match setting.kind {
         Kind::Flag | Kind::Count | Kind::Ratio => setting.default.to_owned(),
-        Kind::List => {
+        Kind::List | Kind::Choices(_) => {
             let items = setting.default.split(',').filter(|item| !item.is_empty());
             let items: Vec<String> = items.map(|item| format!("{item:?}")).collect();
             format!("[{}]", items.join(", "))

@@ -10,10 +10,14 @@ use ues_pins::message::{self, Holdings, MAX_ITEMS};
 use super::Shared;
 use crate::backend::{BackendStatus, JobError};
 
+/// The pause after the first heartbeat, twice as long after each: whoever makes the queue of heartbeats may start at the
+/// same time, and what is published before there is one may be lost.
+const FIRST_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
 /// Longest that a backend may take to tell of itself.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
 
 pub(super) async fn run(shared: Arc<Shared>) {
+    let mut pause = FIRST_PAUSE;
     loop {
         let status = tokio::time::timeout(PATIENCE, shared.backend.status()).await;
         let status = status
@@ -30,9 +34,10 @@ pub(super) async fn run(shared: Arc<Shared>) {
         if let Err(error) = beat(&shared, status).await {
             tracing::warn!(%error, "a heartbeat is lost");
         }
-        if !shared.pause(shared.options.heartbeat).await {
+        if !shared.pause(pause.min(shared.options.heartbeat)).await {
             return;
         }
+        pause = pause.saturating_mul(2).min(shared.options.heartbeat);
     }
 }
 

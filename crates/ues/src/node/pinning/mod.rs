@@ -93,22 +93,16 @@ impl Pinning {
         if let Some(embedded) = content.embedded.clone() {
             tasks.spawn(keeper::sweep(embedded, tasks.stop_token().clone()));
         }
-        let keeper = if works {
-            let bus = Arc::clone(&bus);
-            Some(Keeper::start(content, config, worker.clone(), bus)?)
-        } else {
-            None
-        };
         let serves = roles.contains(&Role::Api) || roles.contains(&Role::Planner);
         let parts = if serves {
             let state = backing::state(&store, config).await?;
-            let pins = start(config, &state, bus, &worker);
+            let pins = start(config, &state, Arc::clone(&bus), &worker);
             let failures = failures::Failures::default();
             let stop = tasks.stop_token().clone();
             tasks.spawn(failures.clone().follow(pins.watch(), stop));
             Some(Parts {
                 pins,
-                worker: keeper.as_ref().map(|keeper| keeper.agent.id().clone()),
+                worker: works.then(|| worker.clone()),
                 intake,
                 upstream,
                 access: state.access,
@@ -119,6 +113,11 @@ impl Pinning {
                 metrics: config.pins.metrics,
                 failures,
             })
+        } else {
+            None
+        };
+        let keeper = if works {
+            Some(Keeper::start(content, config, worker, bus)?)
         } else {
             None
         };
