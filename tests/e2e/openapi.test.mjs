@@ -13,7 +13,8 @@ import { SEED } from '../lib/random.mjs'
 import { dataOf, startUes } from '../lib/servers.mjs'
 
 const HOME = process.env.SCHEMATHESIS ?? fileURLToPath(new URL('../../.peers/schemathesis', import.meta.url))
-const STREAMS = ['changePins', 'watchPins', 'importCar']
+// Checked by calls of their own: here, or where pins are migrated.
+const STREAMS = ['changePins', 'watchPins', 'importCar', 'takeOverPins', 'digestPins', 'exportPins']
 
 /** Runs Python with Schemathesis and what it brings along; returns what it printed. */
 async function python(args, input = '') {
