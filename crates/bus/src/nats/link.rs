@@ -49,6 +49,8 @@ impl Link {
         if addresses.is_empty() {
             return Err(refused(&"the address of a NATS server is missing"));
         }
+        // The client takes what the process uses for TLS. Where nobody has chosen, it would have to guess, and panics.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let (count, connections) = watch::channel(0u64);
         let mut connect = ConnectOptions::new()
             .name("ues")
