@@ -34,8 +34,8 @@ impl Setup {
             retry_policy: CqlRetries {
                 num_retries: 2,
                 // Long enough for a new connection.
-                min_retry_delay: Duration::from_millis(200),
-                max_retry_delay: Duration::from_secs(1),
+                min_retry_delay: Duration::from_secs(1),
+                max_retry_delay: Duration::from_secs(2),
                 backoff_factor: 2.0,
             },
             ..direct.clone()
