@@ -41,6 +41,7 @@ pub async fn run(pins: u64) -> Result<()> {
     fill(&state, pins).await?;
     let rate = pins as f64 / begun.elapsed().as_secs_f64();
     line("fill, request and placement: pins/s", rate, "");
+    line("  memory: MB", memory("VmRSS:")? / 1e6, "");
     let full = accept(&state, u64::MAX / 4).await?;
     line("accept, 64 writers, full store: pins/s", full, "");
     line(
@@ -52,6 +53,7 @@ pub async fn run(pins: u64) -> Result<()> {
     close(store).await;
 
     let bytes = disk(folder.path())? as f64;
+    line("  memory when closed: MB", memory("VmRSS:")? / 1e6, "");
     let begun = Instant::now();
     let (store, state) = open(folder.path())?;
     let known = state.records(&[cid(pins / 2)]).await?;
@@ -61,6 +63,7 @@ pub async fn run(pins: u64) -> Result<()> {
         begun.elapsed().as_secs_f64(),
         "2 or less",
     );
+    line("  memory when opened: MB", memory("VmRSS:")? / 1e6, "");
     let walked = sweep(&state, pins).await?;
     line("disk for each pin: bytes", bytes / walked, "300 or less");
     line("memory, peak: MB", memory("VmHWM:")? / 1e6, "500 or less");

@@ -9,10 +9,11 @@ use fjall::config::{BloomConstructionPolicy, FilterPolicy, FilterPolicyEntry, Pi
 use fjall::{Database, KeyspaceCreateOptions, KvSeparationOptions, PersistMode, Readable, Slice};
 use parking_lot::{Mutex, RwLock};
 
+use super::memtables::{Memtables, OUT_OF_REACH};
 use super::{Engine, EngineError, KeyspaceId, Op, Reads, Row, Rows, Shape, is_range};
 use crate::options::StoreOptions;
 
-/// The smallest limit that fjall accepts. A journal is removed once its rows are in tables.
+/// What the journal may hold of rows that are not in tables yet. fjall begins a new file at 64 MB.
 const JOURNAL_BYTES: u64 = 64 << 20;
 /// Values from this size on are kept apart from their keys, so that compaction does not copy them.
 const SEPARATE_BLOBS_FROM: u32 = 4096;
@@ -22,38 +23,12 @@ const SEPARATE_EVENTS_FROM: u32 = 512;
 /// One worker would leave full memtables in memory for as long as a compaction runs; of two, one always flushes.
 const WORKERS: usize = 2;
 
-/// Less than this in all memtables is not worth tables of its own.
-const TIDY_UP_FROM: usize = 2 << 20;
-/// The same for one keyspace.
-const TIDY_UP_EACH_FROM: usize = 64 << 10;
-
 /// An engine whose files lie in a folder.
 pub struct FjallEngine {
     db: Database,
     keyspaces: Arc<RwLock<Vec<fjall::Keyspace>>>,
     memtable_bytes: u64,
-    recent: Mutex<Recent>,
-}
-
-/// What was written since the memtables were last emptied for idleness.
-#[derive(Default)]
-struct Recent {
-    /// Bytes by keyspace.
-    bytes: Vec<usize>,
-    /// Whether anything was written since the last look.
-    busy: bool,
-}
-
-impl Recent {
-    fn count(&mut self, ks: KeyspaceId, bytes: usize) {
-        let number = usize::from(ks.0);
-        if self.bytes.len() <= number {
-            self.bytes.resize(number + 1, 0);
-        }
-        if let Some(sum) = self.bytes.get_mut(number) {
-            *sum = sum.saturating_add(bytes);
-        }
-    }
+    memtables: Mutex<Memtables>,
 }
 
 impl FjallEngine {
@@ -66,7 +41,8 @@ impl FjallEngine {
         let db = Database::builder(dir)
             .cache_size(opts.block_cache_bytes)
             .manual_journal_persist(true)
-            .max_journaling_size(JOURNAL_BYTES)
+            // See `memtables`.
+            .max_journaling_size(u64::MAX)
             .max_cached_files(Some(256))
             .worker_threads(WORKERS)
             .open()?;
@@ -74,32 +50,36 @@ impl FjallEngine {
             db,
             keyspaces: Arc::default(),
             memtable_bytes: opts.memtable_bytes.max(1 << 20),
-            recent: Mutex::default(),
+            memtables: Mutex::new(Memtables::new(JOURNAL_BYTES)),
         })
     }
 
-    fn options(&self, shape: Shape) -> KeyspaceCreateOptions {
+    fn options(shape: Shape) -> KeyspaceCreateOptions {
         // Absent keys are the common case of the deduplicating reads above, so every level has a filter.
         let bloom = |bits| FilterPolicyEntry::Bloom(BloomConstructionPolicy::BitsPerKey(bits));
         let common = KeyspaceCreateOptions::default()
             .manual_journal_persist(true)
+            .max_memtable_size(OUT_OF_REACH)
             .expect_point_read_hits(false)
             .filter_policy(FilterPolicy::new([bloom(14.0), bloom(10.0)]))
             .filter_block_pinning_policy(PinningPolicy::new([true, false]))
             .index_block_pinning_policy(PinningPolicy::new([true, true, false]));
         let separate = |from| KvSeparationOptions::default().separation_threshold(from);
         match shape {
+            Shape::Small => common,
+            // Blocks are packed already where it pays.
+            Shape::Blobs => common.with_kv_separation(Some(
+                separate(SEPARATE_BLOBS_FROM).compression(fjall::CompressionType::None),
+            )),
+            Shape::Log => common.with_kv_separation(Some(separate(SEPARATE_EVENTS_FROM))),
+        }
+    }
+
+    fn memtable_limit(&self, shape: Shape) -> u64 {
+        match shape {
             // A small row costs several times its bytes in a memtable.
-            Shape::Small => common.max_memtable_size(self.memtable_bytes / 6),
-            Shape::Blobs => common
-                .max_memtable_size(self.memtable_bytes)
-                // Blocks are packed already where it pays.
-                .with_kv_separation(Some(
-                    separate(SEPARATE_BLOBS_FROM).compression(fjall::CompressionType::None),
-                )),
-            Shape::Log => common
-                .max_memtable_size(self.memtable_bytes)
-                .with_kv_separation(Some(separate(SEPARATE_EVENTS_FROM))),
+            Shape::Small => self.memtable_bytes / 6,
+            Shape::Blobs | Shape::Log => self.memtable_bytes,
         }
     }
 }
@@ -190,7 +170,10 @@ impl Engine for FjallEngine {
         let number = match number {
             Some(number) => number,
             None => {
-                all.push(self.db.keyspace(name, || self.options(shape))?);
+                let keyspace = self.db.keyspace(name, || Self::options(shape))?;
+                let limit = self.memtable_limit(shape);
+                self.memtables.lock().add(&keyspace, limit);
+                all.push(keyspace);
                 all.len() - 1
             }
         };
@@ -208,21 +191,23 @@ impl Engine for FjallEngine {
 
     fn apply(&self, ops: &mut dyn Iterator<Item = Op<'_>>) -> Result<(), EngineError> {
         let keyspaces = self.keyspaces.read();
-        let mut recent = self.recent.lock();
-        recent.busy = true;
+        let mut memtables = self.memtables.lock();
         let mut batch = fjall::OwnedWriteBatch::with_capacity(self.db.clone(), ops.size_hint().0);
         for op in ops {
+            let number = usize::from(op.ks.0);
             let keyspace = keyspaces
-                .get(usize::from(op.ks.0))
+                .get(number)
                 .ok_or_else(|| EngineError::Keyspace(format!("number {}", op.ks.0)))?;
-            recent.count(op.ks, op.key.len() + op.value.map_or(0, <[u8]>::len));
+            memtables.count(number, op.key.len() + op.value.map_or(0, <[u8]>::len));
             match op.value {
                 Some(value) => batch.insert(keyspace, op.key, value),
                 None => batch.remove(keyspace, op.key),
             }
         }
-        drop((recent, keyspaces));
-        Ok(batch.commit()?)
+        drop(keyspaces);
+        // It may have to wait for tables to be written.
+        batch.commit()?;
+        Ok(memtables.rotate_full(&self.keyspaces.read())?)
     }
 
     fn sync(&self) -> Result<(), EngineError> {
@@ -230,21 +215,8 @@ impl Engine for FjallEngine {
     }
 
     fn tidy_up(&self) -> Result<(), EngineError> {
-        let bytes = {
-            let mut recent = self.recent.lock();
-            let busy = std::mem::take(&mut recent.busy);
-            if busy || recent.bytes.iter().sum::<usize>() < TIDY_UP_FROM {
-                return Ok(());
-            }
-            std::mem::take(&mut recent.bytes)
-        };
-        // Some of it became a table in the meantime; a memtable that is empty stays as it is.
-        for (keyspace, bytes) in self.keyspaces.read().iter().zip(bytes) {
-            if bytes >= TIDY_UP_EACH_FROM {
-                keyspace.rotate_memtable()?;
-            }
-        }
-        Ok(())
+        let keyspaces = self.keyspaces.read();
+        Ok(self.memtables.lock().rotate_idle(&keyspaces)?)
     }
 
     fn disk_bytes(&self) -> Result<u64, EngineError> {

@@ -5,6 +5,7 @@
 
 mod fjall;
 mod memory;
+mod memtables;
 
 use std::ops::Bound;
 use std::sync::Arc;

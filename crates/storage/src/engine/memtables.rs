@@ -1,0 +1,116 @@
+//! When recent writes move from memory into tables.
+//!
+//! fjall would see to it itself: a write that fills a memtable asks fjall's worker threads to rotate it. They take such
+//! requests from a bounded queue, and rotating puts another one into the same queue. A load that fills the queue while
+//! they compact makes all of them wait for room that only they could make; from then on nothing leaves memory or
+//! journal any more. So its own limits are set out of reach, and whoever writes rotates here: the queue then holds no
+//! more than flushes, whose number fjall bounds, and hints to compact, which it drops when there is no room.
+
+use fjall::{AbstractTree, Keyspace};
+
+/// What fjall writes to a memtable before it would ask for a rotation itself: never, by our own limits.
+pub(super) const OUT_OF_REACH: u64 = 256 << 20;
+
+/// Journal bytes between two looks for memtables that keep old journals alive.
+const LOOK_EVERY: u64 = 8 << 20;
+
+/// Less than this in all memtables is not worth tables of its own.
+const TIDY_UP_FROM: usize = 2 << 20;
+/// The same for one keyspace.
+const TIDY_UP_EACH_FROM: usize = 64 << 10;
+
+/// The memtable of one keyspace.
+struct Memtable {
+    /// Bytes in memory from which on it is rotated.
+    limit: u64,
+    /// Bytes written to it since it was rotated last; 0 when it is empty.
+    bytes: usize,
+    /// Bytes that all keyspaces had written when this one got its first.
+    since: u64,
+    /// Whether the batch that is being applied writes to it.
+    touched: bool,
+}
+
+/// What was written to which memtable, by number of the keyspace.
+pub(super) struct Memtables {
+    all: Vec<Memtable>,
+    /// Bytes that a memtable may lag behind the others: the journal is as long.
+    journal_bytes: u64,
+    written: u64,
+    next_look: u64,
+    /// Whether anything was written since the last look for idleness.
+    busy: bool,
+}
+
+impl Memtables {
+    pub(super) fn new(journal_bytes: u64) -> Self {
+        Self {
+            all: Vec::new(),
+            journal_bytes,
+            written: 0,
+            next_look: LOOK_EVERY,
+            busy: false,
+        }
+    }
+
+    /// Adds the memtable of the next keyspace; what the journal brought back into it counts as just written.
+    pub(super) fn add(&mut self, keyspace: &Keyspace, limit: u64) {
+        let bytes = keyspace.tree.active_memtable().size();
+        self.all.push(Memtable {
+            limit,
+            bytes: usize::try_from(bytes).unwrap_or(usize::MAX),
+            since: self.written,
+            touched: false,
+        });
+    }
+
+    /// Counts a row that is about to be written.
+    pub(super) fn count(&mut self, number: usize, bytes: usize) {
+        self.busy = true;
+        let written = self.written;
+        self.written = written.saturating_add(bytes as u64);
+        if let Some(memtable) = self.all.get_mut(number) {
+            if memtable.bytes == 0 {
+                memtable.since = written;
+            }
+            memtable.bytes = memtable.bytes.saturating_add(bytes);
+            memtable.touched = true;
+        }
+    }
+
+    /// Rotates what is full, after a batch was applied, and now and then what keeps old journals alive.
+    pub(super) fn rotate_full(&mut self, keyspaces: &[Keyspace]) -> fjall::Result<()> {
+        let look = self.written >= self.next_look;
+        if look {
+            self.next_look = self.written.saturating_add(LOOK_EVERY);
+        }
+        for (memtable, keyspace) in self.all.iter_mut().zip(keyspaces) {
+            let touched = std::mem::take(&mut memtable.touched);
+            let full = touched && keyspace.tree.active_memtable().size() >= memtable.limit;
+            let lagging = look
+                && memtable.bytes > 0
+                && self.written.saturating_sub(memtable.since) >= self.journal_bytes;
+            if full || lagging {
+                memtable.bytes = 0;
+                keyspace.rotate_memtable()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Rotates everything that is worth it, if nothing was written since the last call.
+    pub(super) fn rotate_idle(&mut self, keyspaces: &[Keyspace]) -> fjall::Result<()> {
+        let busy = std::mem::take(&mut self.busy);
+        let total: usize = self.all.iter().map(|memtable| memtable.bytes).sum();
+        if busy || total < TIDY_UP_FROM {
+            return Ok(());
+        }
+        for (memtable, keyspace) in self.all.iter_mut().zip(keyspaces) {
+            if memtable.bytes >= TIDY_UP_EACH_FROM {
+                memtable.bytes = 0;
+                keyspace.rotate_memtable()?;
+            }
+        }
+        Ok(())
+    }
+}
