@@ -35,14 +35,16 @@ const NOW_MS: u64 = 1_800_000_000_000;
 pub async fn run(pins: u64) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let (store, state) = open(folder.path())?;
-    let empty = accept(&state, u64::MAX / 2).await?;
+    let empty = accept(&state, 1 << 40).await?;
     line("accept, 64 writers, empty store: pins/s", empty, "");
     let begun = Instant::now();
     fill(&state, pins).await?;
     let rate = pins as f64 / begun.elapsed().as_secs_f64();
     line("fill, request and placement: pins/s", rate, "");
     line("  memory: MB", memory("VmRSS:")? / 1e6, "");
-    let full = accept(&state, u64::MAX / 4).await?;
+    line("  memory: MB", memory("VmRSS:")? / 1e6, "");
+    line("until tables are in order: seconds", settle().await?, "");
+    let full = accept(&state, 1 << 41).await?;
     line("accept, 64 writers, full store: pins/s", full, "");
     line(
         "  of the empty store's: %",
@@ -147,6 +149,20 @@ async fn fill(state: &Arc<EmbeddedStore>, pins: u64) -> Result<()> {
     Ok(())
 }
 
+/// Waits until the engine has nothing left to do in the background; returns the seconds.
+async fn settle() -> Result<f64> {
+    let begun = Instant::now();
+    let mut before = cpu_seconds()?;
+    loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let now = cpu_seconds()?;
+        if now - before < 0.05 {
+            return Ok(begun.elapsed().as_secs_f64());
+        }
+        before = now;
+    }
+}
+
 /// Pins in a second, each acknowledged by itself.
 async fn accept(state: &Arc<EmbeddedStore>, first: u64) -> Result<f64> {
     let next = Arc::new(AtomicU64::new(first));
@@ -156,8 +172,7 @@ async fn accept(state: &Arc<EmbeddedStore>, first: u64) -> Result<f64> {
         tokio::spawn(async move {
             while begun.elapsed() < SPAN {
                 let number = next.fetch_add(1, Ordering::Relaxed);
-                // Times that fit into the row, numbers that were not used.
-                let change = request(number % (1 << 40) + (1 << 39));
+                let change = request(number);
                 state.change_requests(vec![change], Vec::new()).await?;
             }
             anyhow::Ok(())

@@ -9,8 +9,8 @@ use crate::clock::Clock;
 pub struct StoreOptions {
     /// Bytes of disk blocks that the engine keeps in memory.
     pub block_cache_bytes: u64,
-    /// Bytes of recent writes to the blocks keyspace held in memory before they are written as a table; the other
-    /// keyspaces get a fraction of it.
+    /// Bytes of recent writes to the blocks keyspace held in memory before they are written as a table; keyspaces
+    /// of small rows get half of it.
     pub memtable_bytes: u64,
     /// Bytes of recent blocks in memory before those that are still alive get rows of their own: the more, the fewer
     /// short-lived tree nodes are ever written as such.

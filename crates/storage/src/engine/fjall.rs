@@ -5,12 +5,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use fjall::compaction::Leveled;
 use fjall::config::{BloomConstructionPolicy, FilterPolicy, FilterPolicyEntry, PinningPolicy};
 use fjall::{Database, KeyspaceCreateOptions, KvSeparationOptions, PersistMode, Readable, Slice};
 use parking_lot::{Mutex, RwLock};
 
 use super::memtables::{Memtables, OUT_OF_REACH};
 use super::{Engine, EngineError, KeyspaceId, Op, Reads, Row, Rows, Shape, is_range};
+use crate::background::stand_back;
 use crate::options::StoreOptions;
 
 /// What the journal may hold of rows that are not in tables yet. fjall begins a new file at 64 MB.
@@ -20,8 +22,15 @@ const SEPARATE_BLOBS_FROM: u32 = 4096;
 /// Events are written once and read in order; even small ones are better kept out of compaction.
 const SEPARATE_EVENTS_FROM: u32 = 512;
 
-/// One worker would leave full memtables in memory for as long as a compaction runs; of two, one always flushes.
-const WORKERS: usize = 2;
+/// The first worker only writes memtables as tables, and polls while compactions that nobody takes wait in line; with
+/// one more than a busy store needs for compactions, it mostly sleeps.
+const WORKERS: usize = 3;
+
+/// Bytes of a table. The first level is four times as large, and rewritten for each few memtables: random keys cost
+/// that many times their own bytes.
+const SMALL_TABLE: u64 = 8 << 20;
+/// The same where rows are large, which keeps the number of files down.
+const LARGE_TABLE: u64 = 16 << 20;
 
 /// An engine whose files lie in a folder.
 pub struct FjallEngine {
@@ -38,14 +47,22 @@ impl FjallEngine {
     ///
     /// When another process has them open, when they are damaged, or when the operating system refuses.
     pub fn open(dir: &Path, opts: &StoreOptions) -> Result<Self, EngineError> {
-        let db = Database::builder(dir)
-            .cache_size(opts.block_cache_bytes)
-            .manual_journal_persist(true)
-            // See `memtables`.
-            .max_journaling_size(u64::MAX)
-            .max_cached_files(Some(256))
-            .worker_threads(WORKERS)
-            .open()?;
+        let open = || {
+            // Threads inherit the priority, and what they do may come later. Writes that run too far ahead wait.
+            stand_back();
+            Database::builder(dir)
+                .cache_size(opts.block_cache_bytes)
+                .manual_journal_persist(true)
+                // See `memtables`.
+                .max_journaling_size(u64::MAX)
+                .max_cached_files(Some(256))
+                .worker_threads(WORKERS)
+                .open()
+        };
+        let opened = std::thread::scope(|scope| scope.spawn(open).join());
+        let db = opened.map_err(|_| {
+            EngineError::Damaged("reading it failed in a way that nobody foresaw".to_owned())
+        })??;
         Ok(Self {
             db,
             keyspaces: Arc::default(),
@@ -57,7 +74,13 @@ impl FjallEngine {
     fn options(shape: Shape) -> KeyspaceCreateOptions {
         // Absent keys are the common case of the deduplicating reads above, so every level has a filter.
         let bloom = |bits| FilterPolicyEntry::Bloom(BloomConstructionPolicy::BitsPerKey(bits));
+        let table_bytes = match shape {
+            Shape::Small => SMALL_TABLE,
+            Shape::Blobs | Shape::Log => LARGE_TABLE,
+        };
+        let leveled = Leveled::default().with_table_target_size(table_bytes);
         let common = KeyspaceCreateOptions::default()
+            .compaction_strategy(Arc::new(leveled))
             .manual_journal_persist(true)
             .max_memtable_size(OUT_OF_REACH)
             .expect_point_read_hits(false)
@@ -78,7 +101,7 @@ impl FjallEngine {
     fn memtable_limit(&self, shape: Shape) -> u64 {
         match shape {
             // A small row costs several times its bytes in a memtable.
-            Shape::Small => self.memtable_bytes / 6,
+            Shape::Small => self.memtable_bytes / 2,
             Shape::Blobs | Shape::Log => self.memtable_bytes,
         }
     }
