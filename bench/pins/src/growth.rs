@@ -42,7 +42,6 @@ pub async fn run(pins: u64) -> Result<()> {
     let rate = pins as f64 / begun.elapsed().as_secs_f64();
     line("fill, request and placement: pins/s", rate, "");
     line("  memory: MB", memory("VmRSS:")? / 1e6, "");
-    line("  memory: MB", memory("VmRSS:")? / 1e6, "");
     line("until tables are in order: seconds", settle().await?, "");
     let full = accept(&state, 1 << 41).await?;
     line("accept, 64 writers, full store: pins/s", full, "");
