@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use ues_bus::{Bus, BusError, Message};
 use ues_data::Cid;
 
@@ -16,8 +17,11 @@ use crate::trace::{self, Causes, TraceParent};
 
 /// CIDs that may wait to be announced. What finds no room is not lost: the walk over all records finds it.
 const ROOM: usize = 1 << 20;
-/// CIDs that are gathered before they are announced.
-const GATHER: usize = 4096;
+/// CIDs that are announced together at most.
+const GATHER: usize = 8192;
+/// The least time between two announcements. The first change after a pause goes at once; under load everything behind
+/// it works on many CIDs at a time.
+const GATHER_TIME: Duration = Duration::from_millis(25);
 
 /// A CID whose requests changed, and the trace in which they did.
 pub type Announced = (Cid, Option<TraceParent>);
@@ -80,7 +84,15 @@ impl Announcer {
         let (send, mut receive) = mpsc::channel(ROOM);
         tokio::spawn(async move {
             let mut announced = Vec::new();
+            let mut next = Instant::now();
             while receive.recv_many(&mut announced, GATHER).await > 0 {
+                tokio::time::sleep_until(next).await;
+                while announced.len() < GATHER
+                    && let Ok(one) = receive.try_recv()
+                {
+                    announced.push(one);
+                }
+                next = Instant::now() + GATHER_TIME;
                 if let Err(error) = publish(&*store, &*bus, shards, &announced, false).await {
                     metrics.failure(FailureKind::Nats);
                     tracing::warn!(%error, "changes are left for the walk over all records");
