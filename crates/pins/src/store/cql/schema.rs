@@ -121,7 +121,14 @@ impl Migration<'_> {
         if found.into_rows_result()?.rows_num() == 0 {
             return Ok(false);
         }
-        Ok(self.applied().await? == NEWEST)
+        match self.applied().await {
+            // The node lists a table that is just being made before it can read it.
+            Err(CqlError::Schema(why)) => {
+                tracing::debug!(why, "the tables are not there yet");
+                Ok(false)
+            }
+            applied => Ok(applied? == NEWEST),
+        }
     }
 
     /// The newest version that was applied, after a look whether all are what this program thinks they are.
