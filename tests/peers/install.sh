@@ -85,12 +85,24 @@ install_compliance() {
   printf '%s' "$want" >"$home/node_modules/.stamp"
 }
 
+# Helia and its client for remote pinning, without the scripts that would build what is left out.
+install_helia() {
+  local want home="$tests/helia"
+  want="$(cat "$home/package.json" "$home/package-lock.json" "$home"/no-webrtc/*.js* | sha256sum | cut -d' ' -f1)"
+  stamped "$home/node_modules/.stamp" "$want" && return
+  say "Helia"
+  cd "$home"
+  node "$npm/bin/npm-cli.js" ci --ignore-scripts --no-audit --no-fund --loglevel=error
+  printf '%s' "$want" >"$home/node_modules/.stamp"
+}
+
 install_npm() {
   install_node
   export PATH="$node_home/bin:$PATH"
   npm="$node_home/lib/node_modules/npm"
   install_packages
   install_compliance
+  install_helia
   say "ready: node $("$node_home/bin/node" --version)"
 }
 

@@ -1,0 +1,3 @@
+export class PeerConnection {}
+export class IceUdpMuxListener {}
+export default { PeerConnection, IceUdpMuxListener }
