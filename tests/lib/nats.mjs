@@ -8,8 +8,10 @@ const BINARY = fileURLToPath(new URL('../../.peers/nats/nats-server', import.met
 
 /** A NATS server: `url` is where clients reach it. */
 export class Nats {
-  static async start() {
+  /** Starts one; `args` are more arguments of the server, such as those that ask for a login. */
+  static async start(args = []) {
     const nats = new Nats()
+    nats.args = args
     nats.dir = await scratch('nats')
     nats.ports = { client: await freePort(), monitor: await freePort() }
     nats.url = `nats://127.0.0.1:${nats.ports.client}`
@@ -20,7 +22,7 @@ export class Nats {
   /** Starts the server on its folder. */
   async up() {
     const args = ['--addr', '127.0.0.1', '--port', this.ports.client, '--http_port', this.ports.monitor]
-    this.program = new Program('nats', BINARY, [...args.map(String), '--jetstream', '--store_dir', this.dir])
+    this.program = new Program('nats', BINARY, [...args.map(String), '--jetstream', '--store_dir', this.dir, ...this.args])
     await this.program.answers(`http://127.0.0.1:${this.ports.monitor}/healthz`)
   }
 

@@ -37,6 +37,8 @@ pub struct Config {
     pub blobs: Blobs,
     /// The pin service.
     pub pins: Pins,
+    /// How a NATS server is reached.
+    pub nats: Nats,
     /// Where the pin service keeps its state.
     pub state: State,
     /// Sizes.
@@ -167,6 +169,41 @@ pub struct Pins {
     pub bus: String,
     /// Whether measurements are served.
     pub metrics: bool,
+}
+
+/// The `nats` section. Empty texts are what nobody said.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Nats {
+    /// Name for the login.
+    pub username: String,
+    /// Its password.
+    pub password: String,
+    /// A token for the login.
+    pub token: String,
+    /// A file with a JWT and its key.
+    pub credentials_file: String,
+    /// Whether a server without TLS is refused.
+    pub tls_required: bool,
+    /// Authorities that servers are checked against.
+    pub tls_ca_file: String,
+    /// Certificate of this client.
+    pub tls_cert_file: String,
+    /// The certificate's key.
+    pub tls_key_file: String,
+    /// Servers that keep each message.
+    pub replicas: usize,
+    /// One word before all names.
+    pub prefix: String,
+}
+
+impl std::fmt::Debug for Nats {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Nats")
+            .field("replicas", &self.replicas)
+            .field("prefix", &self.prefix)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The `state` section.

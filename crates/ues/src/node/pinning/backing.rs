@@ -1,9 +1,10 @@
 //! What the pin service of this process stands on: the state store, the owners and their keys, and the bus.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use ues_access::Access;
-use ues_bus::{Bus, EmbeddedBus, EmbeddedOptions, NatsBus, NatsOptions};
+use ues_bus::{Bus, EmbeddedBus, EmbeddedOptions, NatsBus, NatsOptions, NatsTls};
 use ues_pins::Clock;
 use ues_pins::metrics::CqlMetrics;
 use ues_pins::shard::Shards;
@@ -11,7 +12,7 @@ use ues_pins::store::{CqlSettings, CqlStore, EmbeddedStore, StateStore};
 use ues_storage::Store;
 
 use super::{PinningError, cannot};
-use crate::config::{Config, Datastore, Pins, Role};
+use crate::config::{Config, Datastore, Nats, Pins, Role};
 
 /// Where the state lies, and who may see it.
 pub struct State {
@@ -58,15 +59,58 @@ const EMBEDDED: &str = "embedded";
 ///
 /// # Errors
 /// [`PinningError`].
-pub async fn bus(store: &Store, pins: &Pins) -> Result<Arc<dyn Bus>, PinningError> {
-    if pins.bus == EMBEDDED {
+pub async fn bus(store: &Store, config: &Config) -> Result<Arc<dyn Bus>, PinningError> {
+    let address = &config.pins.bus;
+    if address == EMBEDDED {
         return Ok(EmbeddedBus::open(store.clone(), EmbeddedOptions::default()).map_err(cannot)?);
     }
-    let options = NatsOptions {
-        urls: pins.bus.split(',').map(str::to_owned).collect(),
-        ..NatsOptions::default()
-    };
+    let options = nats_options(address, &config.nats)?;
     Ok(NatsBus::connect(options).await.map_err(cannot)?)
+}
+
+/// How the NATS servers with these addresses are reached. Of two settings that go together, one alone is a mistake.
+fn nats_options(addresses: &str, nats: &Nats) -> Result<NatsOptions, PinningError> {
+    let said = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    let pair = |first: &str, second: &str, names: &str| match (said(first), said(second)) {
+        (Some(first), Some(second)) => Ok(Some((first, second))),
+        (None, None) => Ok(None),
+        _ => Err(PinningError(format!(
+            "{names} go together: one of them is missing"
+        ))),
+    };
+    let user = pair(
+        &nats.username,
+        &nats.password,
+        "nats.username and nats.password",
+    )?;
+    let client = pair(
+        &nats.tls_cert_file,
+        &nats.tls_key_file,
+        "nats.tls_cert_file and nats.tls_key_file",
+    )?;
+    if ![1, 3, 5].contains(&nats.replicas) {
+        return Err(PinningError(format!(
+            "nats.replicas: 1, 3 or 5 expected, found {}",
+            nats.replicas
+        )));
+    }
+    Ok(NatsOptions {
+        urls: addresses
+            .split(',')
+            .map(|url| url.trim().to_owned())
+            .collect(),
+        user,
+        token: said(&nats.token),
+        credentials: said(&nats.credentials_file).map(PathBuf::from),
+        tls: NatsTls {
+            required: nats.tls_required,
+            ca: said(&nats.tls_ca_file).map(PathBuf::from),
+            client: client.map(|(cert, key)| (PathBuf::from(cert), PathBuf::from(key))),
+        },
+        replicas: nats.replicas,
+        prefix: said(&nats.prefix),
+        ..NatsOptions::default()
+    })
 }
 
 /// Opens the state store, and owners and keys beside it.

@@ -85,7 +85,7 @@ impl Pinning {
         if roles.is_empty() {
             return Ok(Self::default());
         }
-        let bus = backing::bus(&store, &config.pins).await?;
+        let bus = backing::bus(&store, config).await?;
         let tasks = Tasks::default();
         let works = roles.contains(&Role::Worker);
         let content = Content::open(store.clone(), config, works)?;
