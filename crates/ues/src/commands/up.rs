@@ -183,16 +183,20 @@ struct StopSignals(tokio::sync::watch::Receiver<u32>);
 impl StopSignals {
     fn new() -> Outcome<Self> {
         let (count, seen) = tokio::sync::watch::channel(0);
+        // From here on, not from when the task below first runs: a signal in between would end the process.
         #[cfg(unix)]
-        let mut terminate = {
+        let (mut interrupt, mut terminate) = {
             use tokio::signal::unix::{SignalKind, signal};
-            signal(SignalKind::terminate())?
+            (
+                signal(SignalKind::interrupt())?,
+                signal(SignalKind::terminate())?,
+            )
         };
         tokio::spawn(async move {
             loop {
                 #[cfg(unix)]
                 tokio::select! {
-                    _ = tokio::signal::ctrl_c() => {}
+                    _ = interrupt.recv() => {}
                     _ = terminate.recv() => {}
                 }
                 #[cfg(not(unix))]
