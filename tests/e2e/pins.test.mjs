@@ -17,6 +17,19 @@ const COMPLIANCE = fileURLToPath(
 const run = promisify(execFile)
 const NOWHERE = rawCid('nobody has this')
 
+describe('a node that stops', () => {
+  it('lets go of those who watch', async () => {
+    const server = await startUes({ env: { UES_LIMITS_STOP_SECONDS: '600' } })
+    const key = await newKey(server, 'alice')
+    const headers = { authorization: `Bearer ${key}` }
+    const watched = await fetch(`${server.url}/pins/watch`, { headers })
+    const lines = watched.text()
+    const end = await server.close()
+    assert.deepEqual(end, { code: 0, signal: null }, 'it does not wait for the watcher')
+    assert.equal((await lines).trim(), '', 'the stream ends as a whole one does')
+  })
+})
+
 describe('content in the node itself', () => {
   let server, data, alice, bob
   before(async () => {

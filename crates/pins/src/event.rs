@@ -1,5 +1,8 @@
 //! What changes, for whoever watches.
 
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+use tokio_util::sync::CancellationToken;
 use ues_data::Cid;
 
 use crate::model::PeerId;
@@ -32,4 +35,25 @@ pub struct PinEvent {
     pub error: String,
     /// When, in milliseconds since the Unix epoch.
     pub at_ms: u64,
+}
+
+/// Changes for one watcher, until the service ends them.
+#[derive(Debug)]
+pub struct Watch {
+    pub(crate) events: broadcast::Receiver<PinEvent>,
+    pub(crate) end: CancellationToken,
+}
+
+impl Watch {
+    /// The next change.
+    ///
+    /// # Errors
+    /// [`RecvError::Lagged`] when the watcher was too slow and missed some; [`RecvError::Closed`] when the service ends.
+    pub async fn recv(&mut self) -> Result<PinEvent, RecvError> {
+        tokio::select! {
+            biased;
+            () = self.end.cancelled() => Err(RecvError::Closed),
+            event = self.events.recv() => event,
+        }
+    }
 }

@@ -2,7 +2,6 @@
 
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tonic::Status;
 use ues_data::Cid;
@@ -11,7 +10,7 @@ use super::v1;
 use super::v1::watch_response::Event;
 use super::wire::{placement_state, timestamp};
 use crate::auth::Caller;
-use crate::event::PinEvent;
+use crate::event::{PinEvent, Watch};
 use crate::pinning_service::concerns;
 use crate::service::Pins;
 
@@ -19,7 +18,7 @@ struct Watcher {
     pins: Pins,
     caller: Caller,
     cids: Vec<Cid>,
-    events: Receiver<PinEvent>,
+    events: Watch,
 }
 
 /// Changes of these CIDs, or of all, as far as they concern the caller.

@@ -13,13 +13,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
 use ues_bus::Bus;
 use ues_data::Cid;
 
 use crate::Owner;
 use crate::announce::{self, Announcer};
 use crate::clock::Clock;
-use crate::event::PinEvent;
+use crate::event::{PinEvent, Watch};
 use crate::fleet::Fleet;
 use crate::metrics::{FailureKind, Metrics};
 use crate::model::{Pin, PinOptions};
@@ -95,6 +96,8 @@ struct Shared {
     announcer: Announcer,
     reconciler: Option<Reconciler>,
     events: broadcast::Sender<PinEvent>,
+    /// Ends what watchers hear.
+    watching: CancellationToken,
     limits: Limits,
     policy: Policy,
     shards: Shards,
@@ -152,6 +155,7 @@ impl Pins {
             announcer,
             reconciler,
             events,
+            watching: CancellationToken::new(),
             limits: options.limits,
             policy: options.policy,
             shards: options.shards,
@@ -164,6 +168,7 @@ impl Pins {
 
     /// Ends planning, and waits until it has ended. What is stored stays as it is.
     pub async fn stop(&self) {
+        self.end_watching();
         if let Some(reconciler) = &self.0.reconciler {
             reconciler.stop().await;
         }
@@ -331,8 +336,16 @@ impl Pins {
     }
 
     /// Changes of placements from now on. A watcher that does not keep up misses the oldest.
-    pub fn watch(&self) -> broadcast::Receiver<PinEvent> {
-        self.0.events.subscribe()
+    pub fn watch(&self) -> Watch {
+        Watch {
+            events: self.0.events.subscribe(),
+            end: self.0.watching.clone(),
+        }
+    }
+
+    /// Lets go of all watchers, who would otherwise stay for ever: the service is about to stop.
+    pub fn end_watching(&self) {
+        self.0.watching.cancel();
     }
 
     /// The workers as they are known now.

@@ -145,6 +145,11 @@ impl Node {
     ) -> std::io::Result<()> {
         let store = self.server.context().store.clone();
         let side = self.pinning.serve().await;
+        let pinning = &self.pinning;
+        let shutdown = async move {
+            shutdown.await;
+            pinning.end_watching();
+        };
         let served = self.server.serve(listener, shutdown).await;
         side.stop().await;
         self.pinning.stop().await;

@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
+use ues_pins::event::Watch;
 use ues_pins::{PinEvent, PlacementState};
 
 /// How many are kept.
@@ -18,7 +18,7 @@ pub struct Failures(Arc<Mutex<VecDeque<PinEvent>>>);
 
 impl Failures {
     /// Gathers them until it is stopped.
-    pub async fn follow(self, mut events: Receiver<PinEvent>, stop: CancellationToken) {
+    pub async fn follow(self, mut events: Watch, stop: CancellationToken) {
         loop {
             let event = tokio::select! {
                 () = stop.cancelled() => return,

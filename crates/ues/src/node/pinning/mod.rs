@@ -141,6 +141,13 @@ impl Pinning {
         }
     }
 
+    /// Lets go of those who watch, so that a stop does not wait for them.
+    pub fn end_watching(&self) {
+        if let Some(parts) = &self.parts {
+            parts.pins.end_watching();
+        }
+    }
+
     /// Ends its work.
     pub async fn stop(&self) {
         if let Some(keeper) = &self.keeper {
