@@ -35,19 +35,22 @@ fn scattered(number: u64) -> [u8; 16] {
     (u128::from(mixed) << 64 | u128::from(number)).to_be_bytes()
 }
 
-#[test]
-fn the_journal_stays_short_under_load() {
+/// Bytes of a memtable, much too few for what follows.
+const MEMTABLE: u64 = 1 << 20;
+
+/// Keyspaces that are written to all the time.
+const BUSY: [&str; 4] = ["busy0", "busy1", "busy2", "busy3"];
+
+/// Writes a lot in small batches, and looks how long the journal gets.
+fn load(dir: &Path) {
     const ROWS: u64 = 3_000_000;
     const BATCH: u64 = 8;
-    let dir = tempfile::tempdir().unwrap();
     let options = StoreOptions {
-        memtable_bytes: 1 << 20,
+        memtable_bytes: MEMTABLE,
         ..StoreOptions::default()
     };
-    let engine = FjallEngine::open(dir.path(), &options).unwrap();
-    let busy: Vec<KeyspaceId> = (0..4)
-        .map(|n| engine.keyspace(&format!("busy{n}"), Shape::Small).unwrap())
-        .collect();
+    let engine = FjallEngine::open(dir, &options).unwrap();
+    let busy = BUSY.map(|name| engine.keyspace(name, Shape::Small).unwrap());
     // What is written once and then never again must not keep every later journal alive.
     let quiet = engine.keyspace("quiet", Shape::Small).unwrap();
     let once = [op(quiet, b"key", b"value")];
@@ -61,7 +64,7 @@ fn the_journal_stays_short_under_load() {
         engine.apply(&mut ops).unwrap();
         if first % 80_000 == 0 {
             engine.sync().unwrap();
-            longest = longest.max(journal_bytes(dir.path()));
+            longest = longest.max(journal_bytes(dir));
         }
     }
     assert!(
@@ -73,4 +76,26 @@ fn the_journal_stays_short_under_load() {
     let last = scattered(ROWS - 1);
     let ks = busy[usize::try_from((BATCH - 1) % 4).unwrap()];
     assert!(engine.get(ks, &last).unwrap().is_some());
+}
+
+#[test]
+fn the_journal_stays_short_under_load() {
+    load(tempfile::tempdir().unwrap().path());
+}
+
+/// An engine keeps what its keyspaces were made with: here limits within reach, at which it asks its own threads.
+#[test]
+fn the_journal_stays_short_in_a_folder_of_an_earlier_program() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = fjall::Database::builder(dir.path()).open().unwrap();
+    for name in BUSY {
+        let options = || {
+            fjall::KeyspaceCreateOptions::default()
+                .manual_journal_persist(true)
+                .max_memtable_size(MEMTABLE / 6)
+        };
+        db.keyspace(name, options).unwrap();
+    }
+    drop(db);
+    load(dir.path());
 }

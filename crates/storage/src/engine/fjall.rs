@@ -32,6 +32,17 @@ const SMALL_TABLE: u64 = 8 << 20;
 /// The same where rows are large, which keeps the number of files down.
 const LARGE_TABLE: u64 = 16 << 20;
 
+/// The memory for recent writes that programs had by default while they left rotating to fjall.
+const EARLIER_MEMTABLE_BYTES: u64 = 6 << 20;
+
+/// Whether a keyspace was made by a program that left rotating memtables to fjall, whose limits it then still has.
+/// Tables of fjall's own size tell: it does not show its limits.
+fn rotates_by_itself(keyspace: &fjall::Keyspace) -> bool {
+    let its = &keyspace.config.compaction_strategy;
+    let theirs = KeyspaceCreateOptions::default().compaction_strategy;
+    its.get_config() == theirs.get_config()
+}
+
 /// An engine whose files lie in a folder.
 pub struct FjallEngine {
     db: Database,
@@ -59,10 +70,15 @@ impl FjallEngine {
                 .worker_threads(WORKERS)
                 .open()
         };
-        let opened = std::thread::scope(|scope| scope.spawn(open).join());
-        let db = opened.map_err(|_| {
-            EngineError::Damaged("reading it failed in a way that nobody foresaw".to_owned())
-        })??;
+        let thread = std::thread::Builder::new().name("engine-open".to_owned());
+        let opened = std::thread::scope(|scope| {
+            let opening = thread.spawn_scoped(scope, open)?;
+            let opened = opening.join().map_err(|_| {
+                EngineError::Damaged("reading it failed in a way that nobody foresaw".to_owned())
+            })?;
+            Ok::<_, EngineError>(opened?)
+        });
+        let db = opened?;
         Ok(Self {
             db,
             keyspaces: Arc::default(),
@@ -98,11 +114,20 @@ impl FjallEngine {
         }
     }
 
-    fn memtable_limit(&self, shape: Shape) -> u64 {
+    fn memtable_limit(&self, keyspace: &fjall::Keyspace, shape: Shape) -> u64 {
+        let bytes = self.memtable_bytes;
+        if rotates_by_itself(keyspace) {
+            // Below its limits, at which it would ask its own threads: a sixth of small rows, the whole of others.
+            let bytes = bytes.min(EARLIER_MEMTABLE_BYTES);
+            return match shape {
+                Shape::Small => bytes / 8,
+                Shape::Blobs | Shape::Log => bytes / 4 * 3,
+            };
+        }
         match shape {
             // A small row costs several times its bytes in a memtable.
-            Shape::Small => self.memtable_bytes / 2,
-            Shape::Blobs | Shape::Log => self.memtable_bytes,
+            Shape::Small => bytes / 2,
+            Shape::Blobs | Shape::Log => bytes,
         }
     }
 }
@@ -194,7 +219,7 @@ impl Engine for FjallEngine {
             Some(number) => number,
             None => {
                 let keyspace = self.db.keyspace(name, || Self::options(shape))?;
-                let limit = self.memtable_limit(shape);
+                let limit = self.memtable_limit(&keyspace, shape);
                 self.memtables.lock().add(&keyspace, limit);
                 all.push(keyspace);
                 all.len() - 1

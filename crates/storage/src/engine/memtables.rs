@@ -3,8 +3,9 @@
 //! fjall would see to it itself: a write that fills a memtable asks fjall's worker threads to rotate it. They take such
 //! requests from a bounded queue, and rotating puts another one into the same queue. A load that fills the queue while
 //! they compact makes all of them wait for room that only they could make; from then on nothing leaves memory or
-//! journal any more. So its own limits are set out of reach, and whoever writes rotates here: the queue then holds no
-//! more than flushes, whose number fjall bounds, and hints to compact, which it drops when there is no room.
+//! journal any more. So its own limits are set out of reach (keyspaces of the first programs keep the ones they were
+//! made with, and get lower ones here), and whoever writes rotates here: the queue then holds no more than flushes, whose
+//! number fjall bounds, and hints to compact, which it drops when there is no room.
 
 use fjall::{AbstractTree, Keyspace};
 
