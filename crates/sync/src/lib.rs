@@ -1,3 +1,21 @@
 //! Several writers, one repository: a log of signed operations, a merge that gives the same result in any order of
 //! delivery, and a protocol by which two copies become equal. Nothing here does IO of its own: events go in, actions
 //! come out.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`clock`], [`hybrid_time`] | what had been seen, and when |
+//! | [`operation`] | what writers sign |
+//! | [`log`] | one device's copy: checks, merge, revocation, snapshots |
+//! | [`protocol`] | how two copies become equal |
+
+#![allow(
+    clippy::result_large_err,
+    reason = "errors name the operation they are about"
+)]
+
+pub mod clock;
+pub mod hybrid_time;
+pub mod log;
+pub mod operation;
+pub mod protocol;

@@ -1,0 +1,26 @@
+//! The operation log of one repository on one device, and the state that it gives.
+//!
+//! The state is a pure function of the set of valid operations, see `docs/sync.md`. Nothing here does IO: rows are read
+//! through [`Rows`], and whatever has to be written is handed over as a [`Change`], which the caller makes durable in
+//! one batch before it goes on.
+
+mod admit;
+mod change;
+mod missing;
+mod record;
+mod replica;
+mod roster;
+mod rows;
+mod snapshot;
+mod state;
+mod undo;
+
+pub use admit::{Admitted, Incoming, Refused};
+pub use change::{Change, Hold};
+pub use missing::{Missing, Outgoing};
+pub use record::LocalChange;
+pub use replica::{Head, Replica, ReplicaError, Summary};
+pub use roster::{Roster, Writer};
+pub use rows::{MemoryRows, Rows};
+pub use snapshot::{Snapshot, states_digest};
+pub use state::{Candidate, TargetState};

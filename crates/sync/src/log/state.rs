@@ -1,0 +1,147 @@
+//! The state of one target: what its record was before the log, and the operations that no other one has replaced.
+
+use bytes::Bytes;
+use ues_data::dag_cbor::{self, Writer as Cbor};
+use ues_data::{Cid, Ipld};
+
+use crate::clock::{VectorClock, WriterId};
+use crate::hybrid_time::HybridTime;
+use crate::operation::{Operation, OperationId};
+
+/// An operation that nobody has replaced: the winner, or one that lost against another that did not know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// Who.
+    pub writer: WriterId,
+    /// Number of the operation.
+    pub seq: u64,
+    /// Its name.
+    pub id: OperationId,
+    /// When.
+    pub time: HybridTime,
+    /// What its writer had seen, the operation itself included.
+    pub clock: VectorClock,
+    /// The record's block; `None` for a deletion.
+    pub value: Option<Cid>,
+}
+
+/// What is known of one target. Equal sets of operations give equal states, and equal bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TargetState {
+    /// The record before the first operation.
+    pub base: Option<Cid>,
+    /// By writer; no one's clock covers another.
+    pub candidates: Vec<Candidate>,
+}
+
+impl Candidate {
+    /// The candidate that an operation on a record makes.
+    pub fn of(operation: &Operation) -> Self {
+        let payload = &operation.payload;
+        Self {
+            writer: payload.writer,
+            seq: payload.seq,
+            id: operation.id(),
+            time: payload.time,
+            clock: payload.clock(),
+            value: payload.action.value().copied(),
+        }
+    }
+}
+
+impl TargetState {
+    /// Takes in an operation: it replaces all that its writer had seen, and is ignored if one that is there had seen it.
+    pub fn insert(&mut self, new: Candidate) {
+        let known = |c: &Candidate| c.clock.covers(new.writer, new.seq);
+        if self.candidates.iter().any(known) {
+            return;
+        }
+        self.candidates
+            .retain(|c| !new.clock.covers(c.writer, c.seq));
+        let at = self.candidates.partition_point(|c| c.writer < new.writer);
+        self.candidates.insert(at, new);
+    }
+
+    /// The candidate that counts: a record before a deletion, then the later, then the greater author, then the greater
+    /// name. `author` tells the `did:key` of a writer.
+    pub fn winner<'a>(&self, author: impl Fn(WriterId) -> &'a str) -> Option<&Candidate> {
+        let rank = |c: &Candidate| (c.value.is_some(), c.time, author(c.writer), c.id);
+        self.candidates.iter().max_by(|a, b| rank(a).cmp(&rank(b)))
+    }
+
+    /// The record that stands at the target.
+    pub fn value<'a>(&self, author: impl Fn(WriterId) -> &'a str) -> Option<Cid> {
+        match self.winner(author) {
+            Some(winner) => winner.value,
+            None => self.base,
+        }
+    }
+
+    /// The stored bytes.
+    pub fn encode(&self) -> Bytes {
+        let mut w = Cbor::with_capacity(192);
+        w.array(2);
+        match &self.base {
+            Some(base) => w.link(base),
+            None => w.null(),
+        }
+        w.array(self.candidates.len() as u64);
+        for c in &self.candidates {
+            w.array(6);
+            w.uint(u64::from(c.writer));
+            w.uint(c.seq);
+            w.bytes(&c.id.0);
+            w.uint(c.time.0);
+            c.clock.write(&mut w);
+            match &c.value {
+                Some(value) => w.link(value),
+                None => w.null(),
+            }
+        }
+        w.into_bytes().into()
+    }
+
+    /// Reads the stored bytes; `None` if they are anything else.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let Ok(Ipld::List(parts)) = dag_cbor::decode(bytes) else {
+            return None;
+        };
+        let link = |value: &Ipld| match value {
+            Ipld::Link(cid) => Some(Some(*cid)),
+            Ipld::Null => Some(None),
+            _ => None,
+        };
+        let [base, Ipld::List(items)] = &parts[..] else {
+            return None;
+        };
+        let mut state = Self {
+            base: link(base)?,
+            candidates: Vec::with_capacity(items.len()),
+        };
+        for item in items {
+            let Ipld::List(fields) = item else {
+                return None;
+            };
+            let [
+                Ipld::Integer(writer),
+                Ipld::Integer(seq),
+                Ipld::Bytes(id),
+                Ipld::Integer(time),
+                clock,
+                value,
+            ] = &fields[..]
+            else {
+                return None;
+            };
+            state.candidates.push(Candidate {
+                writer: WriterId::try_from(*writer).ok()?,
+                seq: u64::try_from(*seq).ok()?,
+                id: OperationId(id.as_slice().try_into().ok()?),
+                time: HybridTime(u64::try_from(*time).ok()?),
+                clock: VectorClock::read(clock)?,
+                value: link(value)?,
+            });
+        }
+        Some(state)
+    }
+}

@@ -1,0 +1,294 @@
+//! Taking back: what a writer signed beyond its limit counts for nothing, wherever it has got to.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use ues_data::dag_cbor::Writer as Cbor;
+use ues_repo::repo::write::RecordPath;
+
+use crate::clock::{ROOT, VectorClock, WriterId};
+use crate::operation::Operation;
+
+use super::admit::Refused;
+use super::change::{Change, Hold, Over};
+use super::replica::{Replica, ReplicaError};
+use super::roster::{Revocation, Tip};
+use super::rows::{Rows, floor_key, fork_key, operation_key, operations, state_key};
+use super::state::{Candidate, TargetState};
+
+impl Replica {
+    /// Ends a writer's right to write.
+    pub(super) fn revoke(
+        &mut self,
+        rows: &dyn Rows,
+        number: WriterId,
+        mut revocation: Revocation,
+        change: &mut Change,
+    ) -> Result<(), ReplicaError> {
+        // A second revocation can only shorten.
+        if let Some(earlier) = self.roster.get(number).and_then(|w| w.revoked) {
+            revocation.seq = earlier.seq;
+            revocation.cut = revocation.cut.min(earlier.cut);
+        }
+        // None of the others' operations here has seen the revocation, so the last of each tells what they had seen.
+        let seen_by_others = self
+            .roster
+            .iter()
+            .filter(|(other, _)| *other != number && *other != ROOT)
+            .filter_map(|(_, writer)| writer.tip.as_ref())
+            .filter(|tip| tip.deps.get(ROOT) < revocation.seq)
+            .map(|tip| tip.deps.get(number));
+        revocation.reach = seen_by_others.fold(revocation.cut, u64::max);
+        if let Some(writer) = self.roster.get_mut(number) {
+            writer.revoked = Some(revocation);
+        }
+        self.keep_writer(number, change);
+        self.shorten(rows, number, change)
+    }
+
+    /// Freezes a writer that signed two operations with one number. Both stay as the proof.
+    pub(super) fn freeze(
+        &mut self,
+        rows: &dyn Rows,
+        one: &Operation,
+        other: &Operation,
+        change: &mut Change,
+    ) -> Result<(), ReplicaError> {
+        let (number, seq) = (one.payload.writer, one.payload.seq);
+        let Some(writer) = self.roster.get_mut(number) else {
+            return Ok(());
+        };
+        if writer.fork.is_some_and(|fork| fork <= seq) {
+            return Ok(());
+        }
+        writer.fork = Some(seq);
+        self.keep_writer(number, change);
+        let (first, second) = if one.id() < other.id() {
+            (one, other)
+        } else {
+            (other, one)
+        };
+        let mut w = Cbor::with_capacity(first.block().len() * 2 + 16);
+        w.array(2);
+        w.bytes(first.block());
+        w.bytes(second.block());
+        change.put(fork_key(number), w.into_bytes());
+        self.shorten(rows, number, change)
+    }
+
+    /// The proof that a writer signed two operations with one number.
+    pub fn proof(
+        &self,
+        rows: &dyn Rows,
+        writer: WriterId,
+    ) -> Result<Option<[Bytes; 2]>, ReplicaError> {
+        let Some(row) = rows.get(&fork_key(writer))? else {
+            return Ok(None);
+        };
+        match ues_data::dag_cbor::decode(&row) {
+            Ok(ues_data::Ipld::List(items)) => match <[_; 2]>::try_from(items) {
+                Ok([ues_data::Ipld::Bytes(a), ues_data::Ipld::Bytes(b)]) => {
+                    Ok(Some([a.into(), b.into()]))
+                }
+                _ => Err(self.damaged("a proof")),
+            },
+            _ => Err(self.damaged("a proof")),
+        }
+    }
+
+    /// Takes in the proof that a writer signed two operations with one number.
+    ///
+    /// # Errors
+    /// As [`admit`](Self::admit).
+    pub fn admit_proof(
+        &mut self,
+        rows: &dyn Rows,
+        proof: [Bytes; 2],
+        change: &mut Change,
+    ) -> Result<Result<WriterId, Refused>, ReplicaError> {
+        let [Ok(one), Ok(other)] = proof.map(Operation::decode) else {
+            return Ok(Err(Refused::Action("a proof is two operations")));
+        };
+        let (a, b) = (&one.payload, &other.payload);
+        if a.repo != self.repo || b.repo != self.repo {
+            return Ok(Err(Refused::OtherRepository));
+        }
+        if (a.writer, a.seq) != (b.writer, b.seq) || one.id() == other.id() {
+            return Ok(Err(Refused::Action(
+                "a proof is two operations of one writer with one number",
+            )));
+        }
+        let Some(writer) = self.roster.get(a.writer) else {
+            return Ok(Err(Refused::UnknownWriter(a.writer)));
+        };
+        if !one.verify(&writer.key) || !other.verify(&writer.key) {
+            return Ok(Err(Refused::BadSignature(a.writer)));
+        }
+        let number = a.writer;
+        self.freeze(rows, &one, &other, change)?;
+        Ok(Ok(number))
+    }
+
+    /// Takes the operations of a writer beyond its limit out of the log, and makes the states that they were in anew.
+    fn shorten(
+        &mut self,
+        rows: &dyn Rows,
+        number: WriterId,
+        change: &mut Change,
+    ) -> Result<(), ReplicaError> {
+        let Some(writer) = self.roster.get(number) else {
+            return Ok(());
+        };
+        let (limit, last) = (writer.limit(), writer.seq());
+        self.beyond
+            .retain(|(n, seq), _| *n != number || writer.fork.is_none_or(|fork| *seq < fork));
+        if last <= limit {
+            return Ok(());
+        }
+        let mut paths = BTreeSet::new();
+        let mut taken = Vec::new();
+        {
+            let over = Over { rows, change };
+            for seq in limit + 1..=last {
+                if let Some(operation) = self.operation(&over, number, seq)? {
+                    paths.extend(operation.payload.action.target().cloned());
+                    taken.push(operation);
+                }
+            }
+        }
+        let mut released = Vec::new();
+        for operation in &taken {
+            let payload = &operation.payload;
+            change.delete(operation_key(number, payload.seq));
+            if let Some(value) = payload.action.value() {
+                released.push((Hold::operation(number, payload.seq), *value));
+            }
+        }
+        change
+            .held
+            .retain(|(hold, ..)| !released.iter().any(|(r, _)| r == hold));
+        let tip = self.operation(&Over { rows, change }, number, limit)?;
+        if let Some(writer) = self.roster.get_mut(number) {
+            writer.tip = tip.map(|tip| Tip {
+                seq: limit,
+                id: tip.id(),
+                time: tip.payload.time,
+                deps: tip.payload.deps.clone(),
+            });
+        }
+        self.keep_writer(number, change);
+        self.rebuild(rows, &paths, change)?;
+        // A base that is wanted again is held by the record tree from now on.
+        change.released.extend(released);
+        self.recheck_reach(rows, number, change)
+    }
+
+    /// Makes the states of targets anew from the log.
+    fn rebuild(
+        &self,
+        rows: &dyn Rows,
+        paths: &BTreeSet<RecordPath>,
+        change: &mut Change,
+    ) -> Result<(), ReplicaError> {
+        let mut made: BTreeMap<&RecordPath, TargetState> = BTreeMap::new();
+        {
+            let over = Over { rows, change };
+            for path in paths {
+                let floor = over.get(&floor_key(path.as_str()))?;
+                let state = match floor.map(|row| TargetState::decode(&row)) {
+                    Some(Some(mut floor)) => {
+                        let counts = |c: &Candidate| c.seq <= self.limit(c.writer);
+                        floor.candidates.retain(counts);
+                        floor
+                    }
+                    Some(None) => return Err(self.damaged(format!("the first state of {path}"))),
+                    None => TargetState {
+                        base: self.state(&over, path)?.and_then(|state| state.base),
+                        candidates: Vec::new(),
+                    },
+                };
+                made.insert(path, state);
+            }
+            let (from, to) = operations();
+            for row in over.range(&from, &to) {
+                let operation = self.decode(row?.1)?;
+                let target = operation.payload.action.target();
+                if let Some(state) = target.and_then(|path| made.get_mut(path)) {
+                    state.insert(Candidate::of(&operation));
+                }
+            }
+        }
+        for (path, state) in made {
+            change.put(state_key(path.as_str()), state.encode());
+            change.touched.insert(path.clone());
+        }
+        Ok(())
+    }
+
+    /// Operations of revoked writers may have counted only because of what was taken back.
+    fn recheck_reach(
+        &mut self,
+        rows: &dyn Rows,
+        taken_from: WriterId,
+        change: &mut Change,
+    ) -> Result<(), ReplicaError> {
+        let revoked: Vec<(WriterId, Revocation)> = self
+            .roster
+            .iter()
+            .filter(|(number, _)| *number != taken_from)
+            .filter_map(|(number, writer)| Some((number, writer.revoked?)))
+            .collect();
+        for (number, revocation) in revoked {
+            let mut reach = revocation.cut;
+            let others: Vec<(WriterId, u64)> = self
+                .roster
+                .iter()
+                .filter(|(other, _)| *other != number && *other != ROOT)
+                .map(|(other, writer)| (other, writer.seq()))
+                .collect();
+            for (other, last) in others {
+                let over = Over { rows, change };
+                if let Some(deps) = self.last_unaware(&over, other, last, revocation.seq)? {
+                    reach = reach.max(deps.get(number));
+                }
+            }
+            if reach < revocation.reach {
+                if let Some(r) = self.roster.get_mut(number).and_then(|w| w.revoked.as_mut()) {
+                    r.reach = reach;
+                }
+                self.keep_writer(number, change);
+                self.shorten(rows, number, change)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn limit(&self, writer: WriterId) -> u64 {
+        self.roster.get(writer).map_or(0, super::Writer::limit)
+    }
+
+    /// What a writer had seen when it signed its last operation without knowing one of the root's.
+    fn last_unaware(
+        &self,
+        rows: &dyn Rows,
+        writer: WriterId,
+        last: u64,
+        root_seq: u64,
+    ) -> Result<Option<VectorClock>, ReplicaError> {
+        let (mut low, mut high) = (0, last);
+        let mut found = None;
+        while low < high {
+            let middle = low + (high - low).div_ceil(2);
+            match self.operation(rows, writer, middle)? {
+                Some(op) if op.payload.deps.get(ROOT) < root_seq => {
+                    low = middle;
+                    found = Some(op.payload.deps);
+                }
+                Some(_) => high = middle - 1,
+                // Before the log: it was signed before the root's operation as well.
+                None => low = middle,
+            }
+        }
+        Ok(found)
+    }
+}

@@ -1,0 +1,668 @@
+//! One session between two devices, about one repository.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::{Bytes, BytesMut};
+use ues_data::Cid;
+
+use crate::clock::{VectorClock, WriterId};
+use crate::log::{Admitted, Incoming, Refused, Replica, ReplicaError, Rows};
+use crate::operation::{Operation, OperationId};
+
+use super::fork_search::ForkSearch;
+use super::frame::{
+    Body, Frame, FrameError, HeadFrame, Heads, Hello, MAX_FRAME_BYTES, MAX_OPERATIONS,
+    OperationFrame, Operations, PART_BYTES, Probe, Probed, ProofFrame, Proofs, Refusal, Same,
+    SnapshotPart, TakenFrame, VERSION, Want,
+};
+use super::snapshot_archive::MAX_ARCHIVE_BYTES;
+
+/// Frames with operations that may be on their way before the first is answered.
+const WINDOW: usize = 4;
+/// Bytes of operations and records from which on a frame is sent.
+const FULL: usize = 1 << 20;
+
+/// This device's copy, as it is durable now.
+pub trait Copy {
+    /// The log; `None` if this device has none yet.
+    fn replica(&self) -> Option<&Replica>;
+    /// Its rows.
+    fn rows(&self) -> &dyn Rows;
+    /// The root of the record tree.
+    fn records(&self) -> Option<Cid>;
+    /// A record's block.
+    fn block(&self, cid: &Cid) -> Result<Option<Bytes>, ReplicaError>;
+}
+
+/// What has to be done.
+#[derive(Debug)]
+pub enum Action {
+    /// Send this frame.
+    Send(Bytes),
+    /// Take these in, make them durable, and say so with [`Session::taken`].
+    Admit(Vec<Incoming>),
+    /// Take these proofs in, make them durable, and say so with [`Session::taken`].
+    AdmitProofs(Vec<[Bytes; 2]>),
+    /// The other has no log: make a snapshot for it and give it to [`Session::send_snapshot`].
+    MakeSnapshot,
+    /// Begin the log with this archive, and say so with [`Session::restored`].
+    Restore(Bytes),
+    /// Both have the same.
+    Synced,
+}
+
+/// What became of a frame of operations or proofs.
+#[derive(Clone, Debug, Default)]
+pub struct Taken {
+    /// For each, in order.
+    pub results: Vec<Result<Admitted, Refused>>,
+}
+
+/// Why a session ended.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Failure {
+    /// The other sent what no frame is.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// This device's copy failed.
+    #[error(transparent)]
+    Replica(#[from] ReplicaError),
+    /// The other broke the rules.
+    #[error("the other device broke the protocol: {0}")]
+    Protocol(&'static str),
+    /// The other ended the session.
+    #[error("the other device ended the session: {0}")]
+    Refused(String),
+    /// Equal logs have given different records: one of the two is damaged, or has a fault.
+    #[error("both devices have the same log and different records: run `ues check` on both")]
+    Different,
+    /// The other lacks what is no longer in the log here.
+    #[error("what the other device lacks is no longer in the log here; another device may have it")]
+    Gone,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Stage {
+    /// Hello was not sent or not received yet.
+    Greeting,
+    /// Operations go both ways.
+    Open,
+    /// A snapshot comes in.
+    Receiving,
+    /// It is being made durable.
+    Restoring,
+    /// The other gets a snapshot.
+    Giving,
+}
+
+/// The state of a session.
+#[derive(Debug)]
+pub struct Session {
+    opener: bool,
+    stage: Stage,
+    /// What the other has, as far as is known.
+    theirs: VectorClock,
+    /// Forks that the other knows.
+    forks: BTreeMap<WriterId, u64>,
+    /// Whether the other has said what it has.
+    heard: bool,
+    /// What was said of this copy's writers, besides how far they have come: forks and limits.
+    said: Option<Vec<(WriterId, u64)>>,
+    unanswered: usize,
+    /// Batches that are being made durable here.
+    admitting: VecDeque<Vec<(WriterId, u64)>>,
+    searches: BTreeMap<WriterId, ForkSearch>,
+    snapshot: BytesMut,
+    synced: bool,
+    actions: VecDeque<Action>,
+}
+
+impl Session {
+    /// Opens a session. [`step`](Self::step) makes the first frame.
+    pub fn open() -> Self {
+        Self::new(true)
+    }
+
+    /// Waits for the first frame of the other.
+    pub fn accept() -> Self {
+        Self::new(false)
+    }
+
+    fn new(opener: bool) -> Self {
+        Self {
+            opener,
+            stage: Stage::Greeting,
+            theirs: VectorClock::default(),
+            forks: BTreeMap::new(),
+            heard: false,
+            said: None,
+            unanswered: 0,
+            admitting: VecDeque::new(),
+            searches: BTreeMap::new(),
+            snapshot: BytesMut::new(),
+            synced: false,
+            actions: VecDeque::new(),
+        }
+    }
+
+    /// The repository that a first frame asks for.
+    pub fn asked_for(first: Bytes) -> Result<String, FrameError> {
+        match Frame::read(first)? {
+            Body::Hello(hello) => Ok(hello.repo),
+            _ => Err(FrameError::Malformed(
+                "a session begins with Hello".to_owned(),
+            )),
+        }
+    }
+
+    /// The frame that ends a session.
+    pub fn refusal(reason: &str) -> Bytes {
+        let reason = reason.chars().take(300).collect();
+        Body::Refusal(Refusal { reason }).write()
+    }
+
+    /// Whether both had the same when they last compared, and nothing has happened since.
+    pub fn is_synced(&self) -> bool {
+        self.synced
+    }
+
+    /// Bytes of a snapshot that have come in.
+    pub fn received(&self) -> usize {
+        self.snapshot.len()
+    }
+
+    /// What has to be done next, if anything. To be called until `None` after every other call, and whenever this
+    /// device's copy has changed.
+    pub fn step(&mut self, copy: &dyn Copy, repo: &str) -> Result<Option<Action>, Failure> {
+        if let Some(action) = self.actions.pop_front() {
+            return Ok(Some(action));
+        }
+        match self.stage {
+            Stage::Greeting if self.opener && self.said.is_none() => {
+                self.said = Some(Vec::new());
+                let (log, records) = marks(copy);
+                let hello = Hello {
+                    version: VERSION,
+                    repo: repo.to_owned(),
+                    log,
+                    records,
+                };
+                self.send(Body::Hello(hello));
+            }
+            Stage::Open => self.offer(copy)?,
+            _ => {}
+        }
+        Ok(self.actions.pop_front())
+    }
+
+    /// Takes a frame of the other.
+    pub fn receive(&mut self, copy: &dyn Copy, frame: Bytes) -> Result<(), Failure> {
+        let body = Frame::read(frame)?;
+        match (&self.stage, body) {
+            (_, Body::Refusal(refusal)) => {
+                let reason = refusal.reason.chars().take(300).collect();
+                Err(Failure::Refused(reason))
+            }
+            (Stage::Greeting, Body::Hello(hello)) if !self.opener => self.greet(copy, &hello),
+            (Stage::Greeting, Body::Same(_)) if self.opener => {
+                self.open_with(copy.replica().map(Replica::clock).unwrap_or_default());
+                self.said = copy.replica().map(limits);
+                self.forks = copy.replica().map(forks).unwrap_or_default();
+                self.now_synced();
+                Ok(())
+            }
+            (Stage::Greeting, Body::Heads(heads)) if self.opener => {
+                self.stage = Stage::Open;
+                self.said = None;
+                self.hear(copy, &heads)
+            }
+            (Stage::Greeting | Stage::Receiving, Body::SnapshotPart(part))
+                if self.opener && copy.replica().is_none() =>
+            {
+                self.collect(part)
+            }
+            (Stage::Open, Body::Heads(heads)) => self.hear(copy, &heads),
+            (Stage::Open, Body::Operations(operations)) => self.take(copy, operations),
+            (Stage::Open, Body::Proofs(proofs)) => self.take_proofs(proofs),
+            (Stage::Open, Body::Taken(taken)) => self.answered(copy, &taken),
+            (Stage::Open, Body::Probe(probe)) => self.tell_names(copy, &probe),
+            (Stage::Open, Body::Probed(probed)) => self.compare_names(copy, &probed),
+            (Stage::Open, Body::Want(want)) => self.give_one(copy, &want),
+            (Stage::Giving, Body::Taken(_)) => {
+                self.stage = Stage::Open;
+                self.heard = false;
+                Ok(())
+            }
+            (Stage::Giving, Body::Heads(heads)) => {
+                self.stage = Stage::Open;
+                self.hear(copy, &heads)
+            }
+            _ => Err(Failure::Protocol("a frame that does not belong here")),
+        }
+    }
+
+    fn send(&mut self, body: Body) {
+        self.actions.push_back(Action::Send(body.write()));
+    }
+
+    fn open_with(&mut self, theirs: VectorClock) {
+        self.stage = Stage::Open;
+        self.theirs = theirs;
+        self.heard = true;
+    }
+
+    fn now_synced(&mut self) {
+        if !self.synced {
+            self.synced = true;
+            self.actions.push_back(Action::Synced);
+        }
+    }
+
+    fn greet(&mut self, copy: &dyn Copy, hello: &Hello) -> Result<(), Failure> {
+        if hello.version != VERSION {
+            return Err(Failure::Protocol("another version of the protocol"));
+        }
+        let Some(replica) = copy.replica() else {
+            return Err(Failure::Protocol("a session with a device that has no log"));
+        };
+        if hello.log.is_empty() {
+            self.stage = Stage::Giving;
+            self.actions.push_back(Action::MakeSnapshot);
+            return Ok(());
+        }
+        let (log, records) = marks(copy);
+        if hello.log == log {
+            if hello.records != records {
+                return Err(Failure::Different);
+            }
+            self.open_with(replica.clock());
+            self.said = Some(limits(replica));
+            self.forks = forks(replica);
+            self.send(Body::Same(Same {}));
+            self.now_synced();
+        } else {
+            self.stage = Stage::Open;
+        }
+        Ok(())
+    }
+
+    /// Hands the snapshot over that [`Action::MakeSnapshot`] asked for.
+    pub fn send_snapshot(&mut self, archive: &Bytes) {
+        let total = archive.len() as u64;
+        let mut at = 0;
+        while at < archive.len() {
+            let end = (at + PART_BYTES).min(archive.len());
+            let bytes = archive.slice(at..end);
+            self.send(Body::SnapshotPart(SnapshotPart { bytes, total }));
+            at = end;
+        }
+    }
+
+    fn collect(&mut self, part: SnapshotPart) -> Result<(), Failure> {
+        self.stage = Stage::Receiving;
+        let len = (self.snapshot.len() + part.bytes.len()) as u64;
+        if part.total > MAX_ARCHIVE_BYTES || len > part.total || part.bytes.is_empty() {
+            return Err(Failure::Protocol(
+                "a snapshot larger than it may be or said",
+            ));
+        }
+        self.snapshot.extend_from_slice(&part.bytes);
+        if len == part.total {
+            self.stage = Stage::Restoring;
+            let archive = std::mem::take(&mut self.snapshot).freeze();
+            self.actions.push_back(Action::Restore(archive));
+        }
+        Ok(())
+    }
+
+    /// The log was begun with the archive of [`Action::Restore`].
+    pub fn restored(&mut self) {
+        // The other gets this copy's heads, and answers with its own and whatever came meanwhile.
+        self.stage = Stage::Open;
+        self.heard = false;
+        self.said = None;
+    }
+
+    /// Says what this copy has and sends what the other lacks, as far as the window allows.
+    fn offer(&mut self, copy: &dyn Copy) -> Result<(), Failure> {
+        let Some(replica) = copy.replica() else {
+            return Ok(());
+        };
+        let now = limits(replica);
+        if self.said.as_ref() != Some(&now) {
+            self.said = Some(now);
+            let heads = replica.summary().heads.into_iter().map(|head| HeadFrame {
+                writer: head.writer,
+                seq: head.seq,
+                id: match head.seq {
+                    0 => Bytes::new(),
+                    _ => Bytes::copy_from_slice(&head.id.0),
+                },
+                fork: head.fork.unwrap_or(0),
+            });
+            let heads = heads.collect();
+            self.send(Body::Heads(Heads { heads }));
+        }
+        if !self.heard {
+            return Ok(());
+        }
+        self.offer_proofs(copy, replica)?;
+        while self.unanswered < WINDOW {
+            let mut frame = Operations::default();
+            let mut bytes = 0;
+            while bytes < FULL && frame.operations.len() < MAX_OPERATIONS {
+                // One at a time past the first: records may be large.
+                let room = match bytes {
+                    0..=65_536 => 32.min(MAX_OPERATIONS - frame.operations.len()),
+                    _ => 1,
+                };
+                let missing = replica.missing(copy.rows(), &mut self.theirs, room)?;
+                if missing.gone {
+                    return Err(Failure::Gone);
+                }
+                let more = missing.more;
+                for outgoing in missing.operations {
+                    let value = match outgoing.value {
+                        Some(cid) => copy.block(&cid)?.ok_or(Failure::Gone)?,
+                        None => Bytes::new(),
+                    };
+                    bytes += outgoing.block.len() + value.len() + 16;
+                    frame.operations.push(OperationFrame {
+                        block: outgoing.block,
+                        value,
+                    });
+                }
+                if !more {
+                    break;
+                }
+            }
+            if frame.operations.is_empty() {
+                return Ok(());
+            }
+            self.synced = false;
+            // Large records can make a frame too large for one: each then goes by itself.
+            for frame in split(frame) {
+                self.unanswered += 1;
+                self.send(Body::Operations(frame));
+            }
+        }
+        Ok(())
+    }
+
+    fn offer_proofs(&mut self, copy: &dyn Copy, replica: &Replica) -> Result<(), Failure> {
+        let mut proofs = Vec::new();
+        for (writer, fork) in forks(replica) {
+            if self.forks.get(&writer).is_some_and(|known| *known <= fork) {
+                continue;
+            }
+            self.forks.insert(writer, fork);
+            if let Some([one, other]) = replica.proof(copy.rows(), writer)? {
+                proofs.push(ProofFrame { one, other });
+            }
+            let known = self.theirs.get(writer).min(fork.saturating_sub(1));
+            self.theirs.set(writer, known);
+        }
+        if !proofs.is_empty() {
+            self.synced = false;
+            self.unanswered += 1;
+            self.send(Body::Proofs(Proofs { proofs }));
+        }
+        Ok(())
+    }
+
+    fn hear(&mut self, copy: &dyn Copy, heads: &Heads) -> Result<(), Failure> {
+        let Some(replica) = copy.replica() else {
+            return Err(Failure::Protocol("heads for a device without a log"));
+        };
+        self.theirs = heads.heads.iter().map(|h| (h.writer, h.seq)).collect();
+        self.heard = true;
+        for head in &heads.heads {
+            if head.fork > 0 {
+                self.forks.insert(head.writer, head.fork);
+            }
+            let Some(mine) = replica.roster().get(head.writer) else {
+                continue;
+            };
+            let Some(tip) = mine.tip.as_ref().filter(|tip| tip.seq == head.seq) else {
+                continue;
+            };
+            if tip.id.0[..] != head.id[..] {
+                self.search(head.writer, head.seq);
+            }
+        }
+        let equal = replica.summary().heads.iter().eq(heads
+            .heads
+            .iter()
+            .filter_map(read_head)
+            .collect::<Vec<_>>()
+            .iter());
+        if equal && self.unanswered == 0 {
+            self.now_synced();
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, copy: &dyn Copy, frame: Operations) -> Result<(), Failure> {
+        if self.admitting.len() > WINDOW * 2 {
+            return Err(Failure::Protocol("more operations than the window allows"));
+        }
+        let mut batch = Vec::with_capacity(frame.operations.len());
+        let mut names = Vec::with_capacity(frame.operations.len());
+        for one in frame.operations {
+            let Ok(operation) = Operation::decode(one.block) else {
+                return Err(Failure::Protocol("something that is no operation"));
+            };
+            let (writer, seq) = (operation.payload.writer, operation.payload.seq);
+            names.push((writer, seq));
+            if self.theirs.get(writer) < seq {
+                self.theirs.set(writer, seq);
+            }
+            let has_value = operation.payload.action.value().is_some();
+            batch.push(Incoming {
+                operation,
+                value: has_value.then_some(one.value),
+            });
+        }
+        let _ = copy;
+        self.synced = false;
+        self.admitting.push_back(names);
+        self.actions.push_back(Action::Admit(batch));
+        Ok(())
+    }
+
+    fn take_proofs(&mut self, frame: Proofs) -> Result<(), Failure> {
+        if self.admitting.len() > WINDOW * 2 {
+            return Err(Failure::Protocol("more proofs than the window allows"));
+        }
+        self.synced = false;
+        self.admitting.push_back(Vec::new());
+        let proofs = frame.proofs.into_iter().map(|p| [p.one, p.other]);
+        self.actions
+            .push_back(Action::AdmitProofs(proofs.collect()));
+        Ok(())
+    }
+
+    /// What [`Action::Admit`] or [`Action::AdmitProofs`] asked for is durable, in the order of the actions. `copy` is
+    /// the copy after it.
+    pub fn taken(&mut self, copy: &dyn Copy, taken: &Taken) {
+        let names = self.admitting.pop_front().unwrap_or_default();
+        let (log, records) = marks(copy);
+        let mut refused = Vec::new();
+        for (index, result) in taken.results.iter().enumerate() {
+            match result {
+                Ok(Admitted::Diverged(writer)) => {
+                    let seq = names.get(index).map_or(0, |(_, seq)| *seq);
+                    self.search(*writer, seq.saturating_sub(1));
+                }
+                Err(reason) if refused.len() < 8 => refused.push(reason.to_string()),
+                _ => {}
+            }
+        }
+        self.send(Body::Taken(TakenFrame {
+            log,
+            records,
+            refused,
+        }));
+    }
+
+    fn answered(&mut self, copy: &dyn Copy, taken: &TakenFrame) -> Result<(), Failure> {
+        self.unanswered = self
+            .unanswered
+            .checked_sub(1)
+            .ok_or(Failure::Protocol("an answer to nothing"))?;
+        let (log, records) = marks(copy);
+        if taken.log == log {
+            if taken.records != records {
+                return Err(Failure::Different);
+            }
+            if self.unanswered == 0 {
+                self.now_synced();
+            }
+        }
+        Ok(())
+    }
+
+    fn search(&mut self, writer: WriterId, differ: u64) {
+        if differ == 0 || self.searches.contains_key(&writer) {
+            return;
+        }
+        let search = ForkSearch::new(differ);
+        self.probe(writer, &search);
+        self.searches.insert(writer, search);
+    }
+
+    fn probe(&mut self, writer: WriterId, search: &ForkSearch) {
+        match search.found() {
+            Some(seq) => self.send(Body::Want(Want { writer, seq })),
+            None => {
+                let seqs = search.probes();
+                self.send(Body::Probe(Probe { writer, seqs }));
+            }
+        }
+    }
+
+    fn tell_names(&mut self, copy: &dyn Copy, probe: &Probe) -> Result<(), Failure> {
+        let mut probed = Probed {
+            writer: probe.writer,
+            ..Probed::default()
+        };
+        if let Some(replica) = copy.replica() {
+            for seq in &probe.seqs {
+                if let Some(op) = replica.operation(copy.rows(), probe.writer, *seq)? {
+                    probed.seqs.push(*seq);
+                    probed.ids.push(Bytes::copy_from_slice(&op.id().0));
+                }
+            }
+        }
+        self.send(Body::Probed(probed));
+        Ok(())
+    }
+
+    fn compare_names(&mut self, copy: &dyn Copy, probed: &Probed) -> Result<(), Failure> {
+        let Some(mut search) = self.searches.remove(&probed.writer) else {
+            return Ok(());
+        };
+        let Some(replica) = copy.replica() else {
+            return Ok(());
+        };
+        let theirs = probed
+            .seqs
+            .iter()
+            .zip(&probed.ids)
+            .filter_map(|(seq, id)| Some((*seq, OperationId(id[..].try_into().ok()?))));
+        let before = search.probes();
+        search.learn(theirs, |seq| {
+            let mine = replica.operation(copy.rows(), probed.writer, seq);
+            mine.ok().flatten().map(|op| op.id())
+        });
+        // One that does not answer what was asked is not asked again.
+        if search.found().is_some() || search.probes() != before {
+            self.probe(probed.writer, &search);
+            if search.found().is_none() {
+                self.searches.insert(probed.writer, search);
+            }
+        }
+        Ok(())
+    }
+
+    fn give_one(&mut self, copy: &dyn Copy, want: &Want) -> Result<(), Failure> {
+        let Some(replica) = copy.replica() else {
+            return Ok(());
+        };
+        let Some(operation) = replica.operation(copy.rows(), want.writer, want.seq)? else {
+            return Ok(());
+        };
+        let value = match operation.payload.action.value() {
+            Some(cid) => copy.block(cid)?.unwrap_or_default(),
+            None => Bytes::new(),
+        };
+        self.unanswered += 1;
+        self.send(Body::Operations(Operations {
+            operations: vec![OperationFrame {
+                block: operation.block().clone(),
+                value,
+            }],
+        }));
+        Ok(())
+    }
+}
+
+/// The fingerprint of the log, and the beginning of the record tree's root.
+fn marks(copy: &dyn Copy) -> (Bytes, Bytes) {
+    let log = copy
+        .replica()
+        .map(|replica| replica.summary().fingerprint());
+    let records = copy.records();
+    let first = records.and_then(|cid| cid.hash().digest().get(..8).map(Bytes::copy_from_slice));
+    (
+        log.map(|log| Bytes::copy_from_slice(&log))
+            .unwrap_or_default(),
+        first.unwrap_or_default(),
+    )
+}
+
+fn forks(replica: &Replica) -> BTreeMap<WriterId, u64> {
+    let forks = replica.roster().iter();
+    forks
+        .filter_map(|(n, writer)| Some((n, writer.fork?)))
+        .collect()
+}
+
+/// How far each writer counts: when that changes, the other must hear it.
+fn limits(replica: &Replica) -> Vec<(WriterId, u64)> {
+    let writers = replica.roster().iter();
+    let short = writers.filter(|(_, writer)| !writer.is_active());
+    short.map(|(n, writer)| (n, writer.limit())).collect()
+}
+
+fn read_head(head: &HeadFrame) -> Option<crate::log::Head> {
+    let id = match head.seq {
+        0 => [0; 32],
+        _ => head.id[..].try_into().ok()?,
+    };
+    Some(crate::log::Head {
+        writer: head.writer,
+        seq: head.seq,
+        id: OperationId(id),
+        fork: (head.fork > 0).then_some(head.fork),
+    })
+}
+
+/// Cuts what is too large for one frame.
+fn split(frame: Operations) -> Vec<Operations> {
+    let size = |op: &OperationFrame| op.block.len() + op.value.len() + 32;
+    let mut out = vec![Operations::default()];
+    let mut bytes = 0;
+    for operation in frame.operations {
+        if bytes + size(&operation) > MAX_FRAME_BYTES / 2 && bytes > 0 {
+            out.push(Operations::default());
+            bytes = 0;
+        }
+        bytes += size(&operation);
+        if let Some(last) = out.last_mut() {
+            last.operations.push(operation);
+        }
+    }
+    out
+}

@@ -1,0 +1,350 @@
+//! Devices that write, meet, part, crash and lie, in one seeded run. Whatever happened, once they can all meet they
+//! have the same log and the same records, and these are what a slow, obvious merge of all operations gives.
+//!
+//! `UES_SEEDS=100000 cargo test --release -p ues-sync --test simulation` runs more seeds, `UES_SEED=n` one of them.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test may panic"
+)]
+#![allow(dead_code, reason = "the support is shared")]
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use support::{Device, Link, Rng, World, path};
+use ues_data::Cid;
+use ues_sync::clock::{ROOT, VectorClock, WriterId};
+use ues_sync::log::Replica;
+use ues_sync::operation::Operation;
+
+/// All operations of a device's log, as they stand there.
+fn operations(device: &Device) -> Vec<Operation> {
+    let replica = device.replica.as_ref().unwrap();
+    let mut out = Vec::new();
+    for (number, writer) in replica.roster().iter() {
+        for seq in 1..=writer.seq() {
+            out.extend(replica.operation(&device.rows, number, seq).unwrap());
+        }
+    }
+    out
+}
+
+/// The merge as the rules say it: of all operations on a path, those that no other one had seen; of these, records
+/// before deletions, then the latest, the greatest author, the greatest name.
+fn reference(device: &Device, before: &BTreeMap<String, Cid>) -> BTreeMap<String, Cid> {
+    let all = operations(device);
+    let roster = device.replica.as_ref().unwrap().roster();
+    let paths: BTreeSet<&str> = all
+        .iter()
+        .filter_map(|op| op.payload.action.target())
+        .map(|path| path.as_str())
+        .collect();
+    let mut out = before.clone();
+    for path in paths {
+        let on_path: Vec<&Operation> = all
+            .iter()
+            .filter(|op| {
+                op.payload
+                    .action
+                    .target()
+                    .is_some_and(|p| p.as_str() == path)
+            })
+            .collect();
+        let seen = |op: &Operation| {
+            on_path.iter().any(|other| {
+                other.id() != op.id()
+                    && other
+                        .payload
+                        .clock()
+                        .covers(op.payload.writer, op.payload.seq)
+            })
+        };
+        let winner = on_path
+            .iter()
+            .filter(|op| !seen(op))
+            .max_by_key(|op| {
+                let value = op.payload.action.value();
+                let author = roster.author(op.payload.writer).to_owned();
+                (value.is_some(), op.payload.time, author, op.id())
+            })
+            .unwrap();
+        match winner.payload.action.value() {
+            Some(cid) => out.insert(path.to_owned(), *cid),
+            None => out.remove(path),
+        };
+    }
+    out
+}
+
+struct Run {
+    rng: Rng,
+    world: World,
+    links: Vec<Link>,
+    /// What each device had acknowledged, by its writer.
+    acknowledged: Vec<u64>,
+    before: BTreeMap<String, Cid>,
+    next_seed: u64,
+    /// Writers that were made to lie, or lost their rights.
+    ended: BTreeSet<WriterId>,
+}
+
+impl Run {
+    fn new(seed: u64) -> Self {
+        let mut rng = Rng::new(seed);
+        let mut world = World::new(seed);
+        let before = world.devices[0].records().clone();
+        let count = 1 + rng.below(4);
+        for n in 0..count {
+            world.add(seed.wrapping_mul(1000) + 1 + n as u64);
+        }
+        for device in &mut world.devices {
+            // Minutes that are within bounds, but for few.
+            device.skew = match rng.below(10) {
+                0 => -(86_400_000 * rng.below(9) as i64),
+                _ => rng.below(240_000) as i64 - 120_000,
+            };
+        }
+        Self {
+            acknowledged: vec![0; world.devices.len()],
+            rng,
+            world,
+            links: Vec::new(),
+            before,
+            next_seed: seed.wrapping_mul(1000) + 100,
+            ended: BTreeSet::new(),
+        }
+    }
+
+    fn step(&mut self) {
+        let devices = self.world.devices.len();
+        self.world.now_ms += self.rng.below(3_000) as u64;
+        match self.rng.below(100) {
+            0..=24 => {
+                let index = self.rng.below(devices);
+                let n = self.rng.below(8);
+                let text = format!("{}", self.rng.next());
+                let text = (!self.rng.chance(20)).then_some(text.as_str());
+                let now = self.world.now_ms;
+                if self.world.devices[index].write(path(n), text, now) {
+                    self.acknowledged[index] += 1;
+                }
+            }
+            25..=34 => {
+                let (a, b) = (self.rng.below(devices), self.rng.below(devices));
+                let linked = self
+                    .links
+                    .iter()
+                    .any(|l| l.ends.contains(&a) && l.ends.contains(&b));
+                // Who has no log can only ask, and only the first device has the root's key.
+                let can = self.world.devices[b].replica.is_some()
+                    && (self.world.devices[a].replica.is_some() || b == 0);
+                if a != b && !linked && can {
+                    self.links.push(Link::new(a, b));
+                }
+            }
+            35..=38 if !self.links.is_empty() => {
+                let index = self.rng.below(self.links.len());
+                self.links.swap_remove(index);
+            }
+            39..=41 => {
+                let index = self.rng.below(devices);
+                self.links.retain(|link| !link.ends.contains(&index));
+                self.world.devices[index].restart();
+            }
+            42 if devices < 8 => {
+                self.next_seed += 1;
+                self.world.add(self.next_seed);
+                self.acknowledged.push(0);
+            }
+            43 if self.rng.chance(20) => self.revoke(),
+            44 if self.rng.chance(20) => self.go_back(),
+            _ => self.traffic(),
+        }
+    }
+
+    fn revoke(&mut self) {
+        let index = 1 + self.rng.below(self.world.devices.len() - 1);
+        let key = self.world.devices[index].did_key();
+        let roster = self.world.devices[0].replica.as_ref().unwrap().roster();
+        if let Some(number) = roster.find(&key) {
+            self.ended.insert(number);
+            self.world.revoke(number);
+        }
+    }
+
+    /// A device comes back from a backup, does not know it, and writes on.
+    fn go_back(&mut self) {
+        let index = 1 + self.rng.below(self.world.devices.len() - 1);
+        let device = &self.world.devices[index];
+        let Some(number) = device.replica.as_ref().and_then(Replica::me) else {
+            return;
+        };
+        let backup = device.clone();
+        let now = self.world.now_ms;
+        for n in 0..=self.rng.below(3) {
+            self.world.devices[index].write(path(n), Some(&format!("lost {n}")), now);
+        }
+        for _ in 0..self.rng.below(40) {
+            self.traffic();
+        }
+        self.links.retain(|link| !link.ends.contains(&index));
+        self.world.devices[index] = backup;
+        self.ended.insert(number);
+        let now = self.world.now_ms;
+        for n in 0..=self.rng.below(3) {
+            self.world.devices[index].write(path(n), Some(&format!("again {n}")), now + 1);
+        }
+    }
+
+    fn traffic(&mut self) {
+        if self.links.is_empty() {
+            return;
+        }
+        let index = self.rng.below(self.links.len());
+        let side = self.rng.below(2);
+        let link = &mut self.links[index];
+        if self.rng.chance(50) {
+            link.act(&mut self.world, side);
+        } else {
+            link.deliver(&mut self.world, side);
+        }
+        self.drop_failed();
+    }
+
+    fn drop_failed(&mut self) {
+        for link in &self.links {
+            if let Some(failure) = &link.failed {
+                let ends = link.ends;
+                let expected = matches!(
+                    failure,
+                    ues_sync::protocol::Failure::Gone | ues_sync::protocol::Failure::Refused(_)
+                );
+                assert!(expected, "a session of {ends:?} failed: {failure}");
+            }
+        }
+        self.links.retain(|link| link.failed.is_none());
+    }
+
+    /// All devices meet the first one until nothing happens any more.
+    fn heal(&mut self) {
+        self.links.clear();
+        self.world.now_ms += 86_400_000 * 20;
+        for device in &mut self.world.devices {
+            device.skew = 0;
+        }
+        for round in 0.. {
+            assert!(round < 20, "they do not come to an end");
+            let before: Vec<_> = self.marks();
+            for index in 1..self.world.devices.len() {
+                let mut link =
+                    match self.rng.chance(50) || self.world.devices[index].replica.is_none() {
+                        true => Link::new(index, 0),
+                        false => Link::new(0, index),
+                    };
+                let mut idle = 0;
+                while idle < 2 {
+                    let mut did = false;
+                    for side in 0..2 {
+                        did |= link.act(&mut self.world, side);
+                        did |= link.deliver(&mut self.world, side);
+                    }
+                    if let Some(failure) = &link.failed {
+                        panic!("a session with device {index} failed: {failure}");
+                    }
+                    idle = if did { 0 } else { idle + 1 };
+                    assert!(link.frames < 100_000, "a session without end");
+                }
+                assert!(
+                    link.is_synced(),
+                    "device {index} and the first are not equal after a session"
+                );
+            }
+            if self.marks() == before {
+                return;
+            }
+        }
+    }
+
+    fn marks(&self) -> Vec<Option<[u8; 16]>> {
+        let print = |d: &Device| d.replica.as_ref().map(|r| r.summary().fingerprint());
+        self.world.devices.iter().map(print).collect()
+    }
+
+    fn check(&self) {
+        let first = &self.world.devices[0];
+        let expected = reference(first, &self.before);
+        assert_eq!(
+            first.records(),
+            &expected,
+            "the records are not what the rules say"
+        );
+        let replica = first.replica.as_ref().unwrap();
+        for (index, device) in self.world.devices.iter().enumerate() {
+            let mine = device.replica.as_ref().unwrap();
+            assert_eq!(
+                mine.summary(),
+                replica.summary(),
+                "the log of device {index}"
+            );
+            assert_eq!(
+                device.records(),
+                first.records(),
+                "the records of device {index}"
+            );
+            for state in mine.states(&device.rows) {
+                let (path, state) = state.unwrap();
+                let other = replica.state(&first.rows, &path).unwrap().unwrap();
+                assert_eq!(state, other, "the state of {path} on device {index}");
+            }
+            // What is in memory is what a restart reads.
+            let again = Replica::open(&device.rows).unwrap().unwrap();
+            assert_eq!(again.summary(), mine.summary());
+        }
+        for (index, acknowledged) in self.acknowledged.iter().enumerate() {
+            let key = self.world.devices[index].did_key();
+            let all = replica.roster().iter();
+            let of_key: Vec<_> = all
+                .filter(|(n, w)| *w.did_key == *key && *n != ROOT)
+                .collect();
+            if of_key
+                .iter()
+                .all(|(number, _)| !self.ended.contains(number))
+            {
+                let kept: u64 = of_key.iter().map(|(_, writer)| writer.seq()).sum();
+                assert_eq!(kept, *acknowledged, "writes of device {index}");
+            }
+        }
+        let clock: VectorClock = replica.clock();
+        assert_eq!(clock.total(), operations(first).len() as u64);
+    }
+}
+
+fn run(seed: u64, steps: usize) {
+    let mut run = Run::new(seed);
+    for _ in 0..steps {
+        run.step();
+    }
+    run.heal();
+    run.check();
+}
+
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap())
+}
+
+#[test]
+fn devices_that_can_meet_become_equal() {
+    if let Ok(seed) = std::env::var("UES_SEED") {
+        return run(seed.parse().unwrap(), 400);
+    }
+    let failing = (0..number("UES_SEEDS", 500))
+        .find(|seed| std::panic::catch_unwind(|| run(*seed, 400)).is_err());
+    if let Some(seed) = failing {
+        let fails = |steps: &usize| std::panic::catch_unwind(|| run(seed, *steps)).is_err();
+        let steps = (0..=400).find(fails);
+        panic!("seed {seed} fails, after {steps:?} steps at the earliest: UES_SEED={seed}");
+    }
+}

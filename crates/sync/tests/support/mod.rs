@@ -1,0 +1,436 @@
+//! Devices in memory, and the sessions between them.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use bytes::Bytes;
+use ues_data::Cid;
+use ues_repo::crypto::{KeyKind, SigningKey};
+use ues_repo::repo::write::RecordPath;
+use ues_repo::syntax::Did;
+use ues_sync::clock::WriterId;
+use ues_sync::log::{Change, Hold, Incoming, LocalChange, MemoryRows, Replica, ReplicaError, Rows};
+use ues_sync::protocol::{Action, Copy, Failure, Session, SnapshotArchive, Taken};
+
+/// Random numbers that a seed repeats (SplitMix64).
+#[derive(Clone)]
+pub struct Rng(u64);
+
+impl Rng {
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    pub fn below(&mut self, n: usize) -> usize {
+        (self.next() % n.max(1) as u64) as usize
+    }
+
+    pub fn chance(&mut self, percent: u64) -> bool {
+        self.next() % 100 < percent
+    }
+}
+
+pub fn repo() -> Did {
+    Did::parse("did:plc:yk4dd2qkboz2yv6tpubpc6co").unwrap()
+}
+
+pub fn path(n: usize) -> RecordPath {
+    RecordPath::parse(&format!("app.bsky.feed.post/{n}")).unwrap()
+}
+
+/// A record's block.
+pub fn content(text: &str) -> (Cid, Bytes) {
+    let map = BTreeMap::from([("text".to_owned(), ues_data::Ipld::String(text.to_owned()))]);
+    let bytes = Bytes::from(ues_data::dag_cbor::encode(&ues_data::Ipld::Map(map)).unwrap());
+    (ues_data::dag_cbor_cid(&bytes), bytes)
+}
+
+/// A device: its key, and all that it has on its disk.
+#[derive(Clone)]
+pub struct Device {
+    pub key: SigningKey,
+    pub rows: MemoryRows,
+    pub replica: Option<Replica>,
+    pub blocks: BTreeMap<Cid, Bytes>,
+    pub holds: BTreeSet<(Hold, Cid)>,
+    /// Milliseconds that its clock goes wrong.
+    pub skew: i64,
+}
+
+impl Device {
+    pub fn new(seed: u64) -> Self {
+        let mut secret = [7; 32];
+        secret[..8].copy_from_slice(&seed.to_be_bytes());
+        Self {
+            key: SigningKey::from_bytes(KeyKind::Ed25519, &secret).unwrap(),
+            rows: MemoryRows::default(),
+            replica: None,
+            blocks: BTreeMap::new(),
+            holds: BTreeSet::new(),
+            skew: 0,
+        }
+    }
+
+    pub fn now(&self, now_ms: u64) -> u64 {
+        now_ms.saturating_add_signed(self.skew)
+    }
+
+    pub fn did_key(&self) -> String {
+        self.key.did_key()
+    }
+
+    /// Makes a change durable, records included.
+    pub fn commit(&mut self, change: Change) {
+        let replica = self.replica.as_ref().unwrap();
+        let outcome = replica.outcome(&self.rows, &change).unwrap();
+        for (hold, cid, bytes) in change.held {
+            if let Some(bytes) = bytes {
+                assert_eq!(ues_data::dag_cbor_cid(&bytes), cid);
+                self.blocks.insert(cid, bytes);
+            }
+            assert!(
+                self.blocks.contains_key(&cid),
+                "a block to hold is not there"
+            );
+            self.holds.insert((hold, cid));
+        }
+        for (hold, cid) in change.released {
+            self.holds.remove(&(hold, cid));
+        }
+        for (key, value) in change.rows {
+            match value {
+                Some(value) => self.rows.rows.insert(key, value),
+                None => self.rows.rows.remove(&key),
+            };
+        }
+        for (path, value) in outcome {
+            match value {
+                Some(cid) => {
+                    assert!(self.blocks.contains_key(&cid), "a record is not there");
+                    self.rows.records.insert(path.to_string(), cid);
+                }
+                None => {
+                    self.rows.records.remove(path.as_str());
+                }
+            }
+        }
+        // What nothing holds is gone.
+        let held: BTreeSet<Cid> = self.holds.iter().map(|(_, cid)| *cid).collect();
+        let wanted: BTreeSet<Cid> = self.rows.records.values().copied().collect();
+        self.blocks
+            .retain(|cid, _| held.contains(cid) || wanted.contains(cid));
+    }
+
+    /// Forgets what is in memory, as a crash does.
+    pub fn restart(&mut self) {
+        self.replica = Replica::open(&self.rows).unwrap();
+    }
+
+    /// Writes or deletes a record; `false` if this device may not, or nothing is to be done.
+    pub fn write(&mut self, path: RecordPath, text: Option<&str>, now_ms: u64) -> bool {
+        let existed = self.rows.records.contains_key(path.as_str());
+        let after = text.map(content);
+        if !existed && after.is_none() {
+            return false;
+        }
+        let now = self.now(now_ms);
+        let mut change = Change::default();
+        let local = LocalChange {
+            path,
+            existed,
+            after,
+        };
+        let Some(replica) = self.replica.as_mut() else {
+            return false;
+        };
+        match replica.record(&self.rows, vec![local], now, &self.key, &mut change) {
+            Ok(()) => self.commit(change),
+            Err(ReplicaError::NotAWriter(_)) => return false,
+            Err(e) => panic!("{e}"),
+        }
+        true
+    }
+
+    pub fn records(&self) -> &BTreeMap<String, Cid> {
+        &self.rows.records
+    }
+}
+
+impl Copy for Device {
+    fn replica(&self) -> Option<&Replica> {
+        self.replica.as_ref()
+    }
+
+    fn rows(&self) -> &dyn Rows {
+        &self.rows
+    }
+
+    fn records(&self) -> Option<Cid> {
+        let mut bytes = Vec::new();
+        for (path, cid) in &self.rows.records {
+            bytes.extend_from_slice(path.as_bytes());
+            bytes.extend_from_slice(cid.hash().digest());
+        }
+        Some(ues_data::raw_cid(&bytes))
+    }
+
+    fn block(&self, cid: &Cid) -> Result<Option<Bytes>, ReplicaError> {
+        Ok(self.blocks.get(cid).cloned())
+    }
+}
+
+/// The root's key and device 0, which has it.
+pub struct World {
+    pub root: SigningKey,
+    pub devices: Vec<Device>,
+    pub now_ms: u64,
+}
+
+impl World {
+    /// A repository with some records from before the log.
+    pub fn new(seed: u64) -> Self {
+        let mut secret = [9; 32];
+        secret[..8].copy_from_slice(&seed.to_be_bytes());
+        let root = SigningKey::from_bytes(KeyKind::K256, &secret).unwrap();
+        let mut device = Device::new(seed.wrapping_mul(1000));
+        for n in 0..3 {
+            let (cid, bytes) = content(&format!("old {n}"));
+            device.blocks.insert(cid, bytes);
+            device.rows.records.insert(path(n).to_string(), cid);
+        }
+        let (replica, change) =
+            Replica::begin(repo(), root.verifying_key(), device.key.verifying_key());
+        device.replica = Some(replica);
+        device.commit(change);
+        let mut world = Self {
+            root,
+            devices: vec![device],
+            now_ms: 1_700_000_000_000,
+        };
+        let key = world.devices[0].key.verifying_key().clone();
+        world.grant(&key, "first");
+        world
+    }
+
+    pub fn grant(&mut self, key: &ues_repo::crypto::VerifyingKey, name: &str) -> WriterId {
+        let now = self.devices[0].now(self.now_ms);
+        let device = &mut self.devices[0];
+        let mut change = Change::default();
+        let replica = device.replica.as_mut().unwrap();
+        let number = replica
+            .grant(&device.rows, key, name, now, &self.root, &mut change)
+            .unwrap();
+        device.commit(change);
+        number
+    }
+
+    pub fn revoke(&mut self, writer: WriterId) {
+        let now = self.devices[0].now(self.now_ms);
+        let device = &mut self.devices[0];
+        let mut change = Change::default();
+        let replica = device.replica.as_mut().unwrap();
+        replica
+            .revoke_writer(&device.rows, writer, now, &self.root, &mut change)
+            .unwrap();
+        device.commit(change);
+    }
+
+    /// Adds a device that has been granted and has no log yet.
+    pub fn add(&mut self, seed: u64) -> usize {
+        let device = Device::new(seed);
+        let key = device.key.verifying_key().clone();
+        self.devices.push(device);
+        let index = self.devices.len() - 1;
+        self.grant(&key, &format!("device {index}"));
+        index
+    }
+}
+
+/// A session between two devices: two machines and two queues.
+pub struct Link {
+    pub ends: [usize; 2],
+    sessions: [Session; 2],
+    queues: [VecDeque<Bytes>; 2],
+    /// Frames, and bytes, that went through.
+    pub frames: usize,
+    pub bytes: usize,
+    pub failed: Option<Failure>,
+}
+
+impl Link {
+    pub fn new(opener: usize, other: usize) -> Self {
+        Self {
+            ends: [opener, other],
+            sessions: [Session::open(), Session::accept()],
+            queues: Default::default(),
+            frames: 0,
+            bytes: 0,
+            failed: None,
+        }
+    }
+
+    pub fn is_synced(&self) -> bool {
+        self.sessions.iter().all(Session::is_synced) && self.queues.iter().all(VecDeque::is_empty)
+    }
+
+    /// Lets one side do what it has to do; `true` if it did something.
+    pub fn act(&mut self, world: &mut World, side: usize) -> bool {
+        let mut did = false;
+        loop {
+            let device = &world.devices[self.ends[side]];
+            let action = match self.sessions[side].step(device, repo().as_str()) {
+                Ok(Some(action)) => action,
+                Ok(None) => return did,
+                Err(failure) => {
+                    self.failed = Some(failure);
+                    return did;
+                }
+            };
+            did = true;
+            self.perform(world, side, action);
+        }
+    }
+
+    /// Delivers the oldest frame to a side.
+    pub fn deliver(&mut self, world: &mut World, side: usize) -> bool {
+        let Some(frame) = self.queues[side].pop_front() else {
+            return false;
+        };
+        let device = &world.devices[self.ends[side]];
+        if let Err(failure) = self.sessions[side].receive(device, frame) {
+            self.failed = Some(failure);
+        }
+        true
+    }
+
+    fn perform(&mut self, world: &mut World, side: usize, action: Action) {
+        let index = self.ends[side];
+        let now = world.devices[index].now(world.now_ms);
+        match action {
+            Action::Send(frame) => {
+                self.frames += 1;
+                self.bytes += frame.len();
+                self.queues[1 - side].push_back(frame);
+            }
+            Action::Admit(batch) => {
+                let device = &mut world.devices[index];
+                let mut change = Change::default();
+                let mut taken = Taken::default();
+                let replica = device.replica.as_mut().unwrap();
+                for incoming in batch {
+                    let result = replica.admit(&device.rows, incoming, now, &mut change);
+                    taken.results.push(result.unwrap());
+                }
+                device.commit(change);
+                self.sessions[side].taken(&world.devices[index], &taken);
+            }
+            Action::AdmitProofs(proofs) => {
+                let device = &mut world.devices[index];
+                let mut change = Change::default();
+                let replica = device.replica.as_mut().unwrap();
+                for proof in proofs {
+                    let result = replica.admit_proof(&device.rows, proof, &mut change);
+                    result.unwrap().unwrap();
+                }
+                device.commit(change);
+                self.sessions[side].taken(&world.devices[index], &Taken::default());
+            }
+            Action::MakeSnapshot => {
+                if index != 0 {
+                    let reason = Session::refusal("this device does not hold the root key");
+                    self.queues[1 - side].push_back(reason);
+                    return;
+                }
+                let archive = snapshot(world);
+                self.sessions[side].send_snapshot(&archive);
+            }
+            Action::Restore(archive) => {
+                restore(world, index, archive);
+                self.sessions[side].restored();
+            }
+            Action::Synced => {}
+        }
+    }
+}
+
+fn snapshot(world: &mut World) -> Bytes {
+    let device = &mut world.devices[0];
+    let now = world.now_ms.saturating_add_signed(device.skew);
+    let mut change = Change::default();
+    let records = Copy::records(device).unwrap();
+    let replica = device.replica.as_mut().unwrap();
+    let snapshot = replica
+        .sign_snapshot(&device.rows, records, now, &world.root, &mut change)
+        .unwrap();
+    device.commit(change);
+    let named = snapshot.values().into_iter();
+    let blocks = named.map(|(_, cid)| (cid, device.blocks[&cid].clone()));
+    // The simulation's stand-in for a CAR: paths and blocks.
+    let mut car = Vec::new();
+    for (path, cid) in &device.rows.records {
+        for part in [path.as_bytes(), &device.blocks[cid]] {
+            car.extend_from_slice(&u32::try_from(part.len()).unwrap().to_be_bytes());
+            car.extend_from_slice(part);
+        }
+    }
+    SnapshotArchive {
+        blocks: blocks.collect(),
+        snapshot,
+        car: car.into(),
+    }
+    .write()
+}
+
+fn restore(world: &mut World, index: usize, archive: Bytes) {
+    let archive = SnapshotArchive::read(archive).unwrap();
+    let device = &mut world.devices[index];
+    let mut rest = &archive.car[..];
+    let mut part = || {
+        let (len, tail) = rest.split_at_checked(4)?;
+        let len = u32::from_be_bytes(len.try_into().unwrap()) as usize;
+        let (part, tail) = tail.split_at(len);
+        rest = tail;
+        Some(Bytes::copy_from_slice(part))
+    };
+    while let (Some(path), Some(block)) = (part(), part()) {
+        let cid = ues_data::dag_cbor_cid(&block);
+        device.blocks.insert(cid, block);
+        let path = String::from_utf8(path.to_vec()).unwrap();
+        device.rows.records.insert(path, cid);
+    }
+    assert_eq!(Copy::records(device), Some(archive.snapshot.records));
+    let (replica, change) = Replica::restore(
+        repo(),
+        world.root.verifying_key(),
+        device.key.verifying_key(),
+        &archive.snapshot,
+        &archive.blocks,
+        &device.rows,
+    )
+    .unwrap()
+    .unwrap();
+    device.replica = Some(replica);
+    device.commit(change);
+}
+
+/// Takes one operation in, as if somebody had brought it.
+pub fn admit(
+    device: &mut Device,
+    incoming: Incoming,
+    now_ms: u64,
+) -> Result<ues_sync::log::Admitted, ues_sync::log::Refused> {
+    let mut change = Change::default();
+    let replica = device.replica.as_mut().unwrap();
+    let result = replica
+        .admit(&device.rows, incoming, now_ms, &mut change)
+        .unwrap();
+    device.commit(change);
+    result
+}
