@@ -72,8 +72,19 @@ pub struct SnapshotSums {
     pub records: Cid,
     /// BLAKE3 over the states of all targets, see [`crate::log::states_digest`].
     pub states: [u8; 32],
-    /// The last operation of each writer that the operation's own clock names, by writer.
-    pub tips: Vec<(WriterId, OperationId)>,
+    /// The last operation of each other writer, by writer.
+    pub tips: Vec<SnapshotTip>,
+}
+
+/// The last operation of a writer that a snapshot counts. It counts from then on, whatever turns out about the writer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SnapshotTip {
+    /// Who.
+    pub writer: WriterId,
+    /// Its number.
+    pub seq: u64,
+    /// Its name.
+    pub id: OperationId,
 }
 
 /// What an operation does.
@@ -289,10 +300,11 @@ impl Payload {
         if let Action::Snapshot(sums) = &self.action {
             w.text("tips");
             w.array(sums.tips.len() as u64);
-            for (writer, id) in &sums.tips {
-                w.array(2);
-                w.uint(u64::from(*writer));
-                w.bytes(&id.0);
+            for tip in &sums.tips {
+                w.array(3);
+                w.uint(u64::from(tip.writer));
+                w.uint(tip.seq);
+                w.bytes(&tip.id.0);
             }
             w.text("records");
             w.link(&sums.records);
@@ -434,20 +446,27 @@ impl Fields {
         };
         let mut tips = Vec::with_capacity(items.len());
         for item in items {
-            let Ipld::List(pair) = item else {
-                return Err(malformed("a tip is not a pair"));
+            let Ipld::List(parts) = item else {
+                return Err(malformed("a tip is not a list"));
             };
-            let [Ipld::Integer(writer), Ipld::Bytes(id)] = &pair[..] else {
-                return Err(malformed("a tip is not a writer and a digest"));
+            let [Ipld::Integer(writer), Ipld::Integer(seq), Ipld::Bytes(id)] = &parts[..] else {
+                return Err(malformed("a tip is not a writer, a number and a digest"));
             };
-            let (Ok(writer), Ok(id)) = (WriterId::try_from(*writer), id.as_slice().try_into())
-            else {
-                return Err(malformed("a tip is not a writer and a digest"));
+            let (Ok(writer), Ok(seq), Ok(id)) = (
+                WriterId::try_from(*writer),
+                u64::try_from(*seq),
+                id.as_slice().try_into(),
+            ) else {
+                return Err(malformed("a tip is not a writer, a number and a digest"));
             };
-            if tips.last().is_some_and(|(last, _)| *last >= writer) {
+            if tips
+                .last()
+                .is_some_and(|last: &SnapshotTip| last.writer >= writer)
+            {
                 return Err(malformed("tips are not sorted"));
             }
-            tips.push((writer, OperationId(id)));
+            let id = OperationId(id);
+            tips.push(SnapshotTip { writer, seq, id });
         }
         let records = self
             .link("records")?

@@ -338,7 +338,7 @@ fn number(name: &str, default: u64) -> u64 {
 #[test]
 fn devices_that_can_meet_become_equal() {
     if let Ok(seed) = std::env::var("UES_SEED") {
-        return run(seed.parse().unwrap(), 400);
+        return run(seed.parse().unwrap(), number("UES_STEPS", 400) as usize);
     }
     let failing = (0..number("UES_SEEDS", 500))
         .find(|seed| std::panic::catch_unwind(|| run(*seed, 400)).is_err());

@@ -116,13 +116,6 @@ impl Replica {
         if payload.seq <= writer.seq() {
             return self.admit_again(rows, &incoming.operation, change);
         }
-        if let Some(fork) = writer.fork.filter(|fork| payload.seq >= *fork) {
-            let limit = fork.saturating_sub(1);
-            return Ok(Err(Refused::BeyondLimit {
-                writer: number,
-                limit,
-            }));
-        }
         if let Err(refused) = check_value(&incoming) {
             return Ok(Err(refused));
         }
@@ -145,6 +138,11 @@ impl Replica {
         }
         if let Err(refused) = check_order(&incoming.operation, writer, now_ms) {
             return Ok(Err(refused));
+        }
+        match self.reach_snapshot(rows, &incoming.operation, now_ms, change)? {
+            Ok(None) => {}
+            Ok(Some(forked)) => return Ok(Ok(Admitted::Diverged(forked))),
+            Err(refused) => return Ok(Err(refused)),
         }
         if let Err(refused) = self.reach_deps(rows, &incoming.operation, now_ms, change)? {
             return Ok(Err(refused));
@@ -214,9 +212,10 @@ impl Replica {
                 }));
             };
             // What a writer signed from its fork on is void for everyone.
-            let needed = writer
-                .fork
-                .map_or(seq, |fork| seq.min(fork.saturating_sub(1)));
+            let needed = match writer.fork {
+                Some(_) => seq.min(writer.limit()),
+                None => seq,
+            };
             if writer.seq() >= needed {
                 continue;
             }
@@ -235,19 +234,85 @@ impl Replica {
             if let Some(revoked) = self.roster.get_mut(number).and_then(|w| w.revoked.as_mut()) {
                 revoked.reach = needed;
             }
-            self.keep_writer(number, change);
-            for seq in self.roster.get(number).map_or(0, Writer::seq) + 1..=needed {
-                if let Some(seen) = self.beyond.remove(&(number, seq))
-                    && let Err(refused) = self.admit(rows, seen, now_ms, change)?
+            if let Err(refused) = self.admit_beyond(rows, number, needed, now_ms, change)? {
+                return Ok(Err(refused));
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// Takes in what waited behind a limit that has moved to `needed`.
+    fn admit_beyond(
+        &mut self,
+        rows: &dyn Rows,
+        number: WriterId,
+        needed: u64,
+        now_ms: u64,
+        change: &mut Change,
+    ) -> Result<Result<(), Refused>, ReplicaError> {
+        self.keep_writer(number, change);
+        let first = self.roster.get(number).map_or(0, Writer::seq) + 1;
+        for seq in first..=needed {
+            if let Some(seen) = self.beyond.remove(&(number, seq))
+                && let Err(refused) = self.admit(rows, seen, now_ms, change)?
+            {
+                return Ok(Err(refused));
+            }
+        }
+        if self.roster.get(number).map_or(0, Writer::seq) < needed {
+            return Ok(Err(Refused::Missing {
+                writer: number,
+                seq: needed,
+            }));
+        }
+        Ok(Ok(()))
+    }
+
+    /// Sees to it that the log has the operations that a snapshot names: they count from then on. Answers a writer
+    /// whose chain here is another one.
+    fn reach_snapshot(
+        &mut self,
+        rows: &dyn Rows,
+        operation: &Operation,
+        now_ms: u64,
+        change: &mut Change,
+    ) -> Result<Result<Option<WriterId>, Refused>, ReplicaError> {
+        let Action::Snapshot(sums) = &operation.payload.action else {
+            return Ok(Ok(None));
+        };
+        for tip in &sums.tips {
+            let Some(writer) = self.roster.get(tip.writer) else {
+                return Ok(Err(Refused::UnknownWriter(tip.writer)));
+            };
+            if writer.seq() < tip.seq {
+                let last = self.beyond.get(&(tip.writer, tip.seq));
+                let all_there = (writer.seq() + 1..=tip.seq)
+                    .all(|seq| self.beyond.contains_key(&(tip.writer, seq)));
+                if !all_there || last.is_none_or(|last| last.operation.id() != tip.id) {
+                    return Ok(Err(Refused::Missing {
+                        writer: tip.writer,
+                        seq: tip.seq,
+                    }));
+                }
+                self.pin(tip.writer, tip.seq);
+                if let Err(refused) =
+                    self.admit_beyond(rows, tip.writer, tip.seq, now_ms, change)?
                 {
                     return Ok(Err(refused));
                 }
             }
-            if self.roster.get(number).map_or(0, Writer::seq) < needed {
-                return Ok(Err(missing));
+            let mine = self.operation(&Over { rows, change }, tip.writer, tip.seq)?;
+            if mine.is_some_and(|mine| mine.id() != tip.id) {
+                return Ok(Ok(Some(tip.writer)));
             }
         }
-        Ok(Ok(()))
+        Ok(Ok(None))
+    }
+
+    fn pin(&mut self, number: WriterId, seq: u64) {
+        if let Some(writer) = self.roster.get_mut(number) {
+            writer.pinned = writer.pinned.max(seq);
+        }
     }
 
     pub(super) fn check_action(&self, operation: &Operation) -> Result<(), Refused> {
@@ -303,7 +368,7 @@ impl Replica {
                 let state = match self.state(&over, path)? {
                     Some(state) => state,
                     None => TargetState {
-                        base: rows.record(path.as_str())?,
+                        base: self.before_log(rows, change, path)?,
                         candidates: Vec::new(),
                     },
                 };
@@ -331,6 +396,7 @@ impl Replica {
                         tip: None,
                         revoked: None,
                         fork: None,
+                        pinned: 0,
                     };
                     self.set_writer(number, writer, change);
                 }
@@ -343,7 +409,12 @@ impl Replica {
                 };
                 self.revoke(rows, *writer, revocation, change)?;
             }
-            Action::Snapshot(_) => {}
+            Action::Snapshot(sums) => {
+                for tip in &sums.tips {
+                    self.pin(tip.writer, tip.seq);
+                    self.keep_writer(tip.writer, change);
+                }
+            }
         }
         Ok(())
     }

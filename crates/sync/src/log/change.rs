@@ -49,6 +49,8 @@ pub struct Change {
     pub released: Vec<(Hold, Cid)>,
     /// Targets whose state may be another now.
     pub touched: BTreeSet<RecordPath>,
+    /// Targets all of whose operations were taken back, and what stood there before the log.
+    pub(super) reverted: BTreeMap<RecordPath, Option<Cid>>,
 }
 
 impl Change {

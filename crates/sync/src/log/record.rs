@@ -126,10 +126,14 @@ impl Replica {
     }
 
     fn next(&self, writer: WriterId, action: Action, now_ms: u64, key: &SigningKey) -> Operation {
+        let tip = self.roster.get(writer).and_then(|w| w.tip.as_ref());
         let mut deps = self.clock();
         let seq = deps.increment(writer);
+        // What was seen and taken back since stays seen.
+        if let Some(tip) = tip {
+            deps.merge(&tip.deps);
+        }
         deps.set(writer, 0);
-        let tip = self.roster.get(writer).and_then(|w| w.tip.as_ref());
         let payload = Payload {
             repo: self.repo.clone(),
             writer,

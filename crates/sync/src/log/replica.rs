@@ -119,6 +119,7 @@ impl Replica {
             tip: None,
             revoked: None,
             fork: None,
+            pinned: 0,
         };
         replica.set_writer(ROOT, root, &mut change);
         (replica, change)
@@ -245,11 +246,24 @@ impl Replica {
             let state = self.state(&over, path)?;
             let value = match state {
                 Some(state) => state.value(|writer| self.roster.author(writer)),
-                None => rows.record(path.as_str())?,
+                None => self.before_log(rows, change, path)?,
             };
             Ok((path.clone(), value))
         };
         change.touched.iter().map(value).collect()
+    }
+
+    /// The record at a target that no operation of the log is about.
+    pub(super) fn before_log(
+        &self,
+        rows: &dyn Rows,
+        change: &Change,
+        path: &RecordPath,
+    ) -> Result<Option<Cid>, ReplicaError> {
+        match change.reverted.get(path) {
+            Some(base) => Ok(*base),
+            None => Ok(rows.record(path.as_str())?),
+        }
     }
 
     pub(super) fn set_writer(&mut self, number: WriterId, writer: Writer, change: &mut Change) {

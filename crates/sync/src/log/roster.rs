@@ -50,6 +50,8 @@ pub struct Writer {
     pub revoked: Option<Revocation>,
     /// The number of which it signed two operations; it counts no further than before it.
     pub fork: Option<u64>,
+    /// Its last operation that the root has signed in a snapshot; all up to it count in any case.
+    pub pinned: u64,
 }
 
 impl Writer {
@@ -62,7 +64,7 @@ impl Writer {
     pub fn limit(&self) -> u64 {
         let fork = self.fork.map_or(u64::MAX, |fork| fork.saturating_sub(1));
         let reach = self.revoked.map_or(u64::MAX, |r| r.reach.max(r.cut));
-        fork.min(reach)
+        fork.min(reach).max(self.pinned)
     }
 
     /// Whether it may go on writing.
@@ -72,7 +74,7 @@ impl Writer {
 
     pub(super) fn encode(&self) -> Bytes {
         let mut w = Cbor::with_capacity(256);
-        w.array(5);
+        w.array(6);
         w.text(&self.did_key);
         w.text(&self.name);
         match &self.tip {
@@ -98,6 +100,7 @@ impl Writer {
             Some(fork) => w.uint(fork),
             None => w.null(),
         }
+        w.uint(self.pinned);
         w.into_bytes().into()
     }
 
@@ -111,6 +114,7 @@ impl Writer {
             tip,
             revoked,
             fork,
+            pinned,
         ] = &fields[..]
         else {
             return None;
@@ -159,6 +163,7 @@ impl Writer {
             tip,
             revoked,
             fork,
+            pinned: uint(pinned)?,
         })
     }
 }

@@ -9,12 +9,12 @@ use ues_repo::repo::write::RecordPath;
 use ues_repo::syntax::Did;
 
 use crate::clock::{ROOT, WriterId};
-use crate::operation::{Action, Operation, SnapshotSums};
+use crate::operation::{Action, Operation, SnapshotSums, SnapshotTip};
 
 use super::admit::Refused;
 use super::change::{Change, Hold};
 use super::replica::{Replica, ReplicaError};
-use super::roster::{Revocation, Tip};
+use super::roster::Tip;
 use super::rows::{Rows, floor_key, operation_key, state_key};
 use super::state::TargetState;
 
@@ -51,7 +51,11 @@ impl Snapshot {
     pub(super) fn sums(&self) -> Result<SnapshotSums, ReplicaError> {
         let tips = self.tips.iter().filter_map(|block| {
             let operation = Operation::decode(block.clone()).ok()?;
-            Some((operation.payload.writer, operation.id()))
+            Some(SnapshotTip {
+                writer: operation.payload.writer,
+                seq: operation.payload.seq,
+                id: operation.id(),
+            })
         });
         Ok(SnapshotSums {
             records: self.records,
@@ -170,17 +174,17 @@ impl Replica {
                 return wrong("a writer's last operation is none");
             };
             let (number, seq) = (operation.payload.writer, operation.payload.seq);
-            let signed = sums.tips.iter().any(|tip| *tip == (number, operation.id()));
-            if !signed || payload.deps.get(number) != seq || number == ROOT {
+            let tip = SnapshotTip {
+                writer: number,
+                seq,
+                id: operation.id(),
+            };
+            if !sums.tips.contains(&tip) || number == ROOT {
                 return wrong("a writer's last operation is not the one that the root signed");
             }
             replica.set_tip(number, &operation, &mut change);
         }
-        if payload
-            .deps
-            .iter()
-            .any(|(n, seq)| replica.roster.get(n).map_or(0, |w| w.seq()) != seq)
-        {
+        if snapshot.tips.len() != sums.tips.len() {
             return wrong("the last operation of a writer is missing");
         }
         for proof in &snapshot.proofs {
@@ -209,9 +213,6 @@ impl Replica {
     fn set_tip(&mut self, number: WriterId, operation: &Operation, change: &mut Change) {
         let payload = &operation.payload;
         if let Some(writer) = self.roster.get_mut(number) {
-            if let Some(Revocation { reach, .. }) = &mut writer.revoked {
-                *reach = payload.seq.max(*reach);
-            }
             writer.tip = Some(Tip {
                 seq: payload.seq,
                 id: operation.id(),

@@ -140,8 +140,6 @@ impl Replica {
             return Ok(());
         };
         let (limit, last) = (writer.limit(), writer.seq());
-        self.beyond
-            .retain(|(n, seq), _| *n != number || writer.fork.is_none_or(|fork| *seq < fork));
         if last <= limit {
             return Ok(());
         }
@@ -219,8 +217,18 @@ impl Replica {
             }
         }
         for (path, state) in made {
-            change.put(state_key(path.as_str()), state.encode());
             change.touched.insert(path.clone());
+            if !state.candidates.is_empty() {
+                change.put(state_key(path.as_str()), state.encode());
+                continue;
+            }
+            // As if there had never been an operation.
+            change.delete(state_key(path.as_str()));
+            if let Some(base) = state.base {
+                change.held.retain(|(hold, ..)| *hold != Hold::base(path));
+                change.released.push((Hold::base(path), base));
+            }
+            change.reverted.insert(path.clone(), state.base);
         }
         Ok(())
     }

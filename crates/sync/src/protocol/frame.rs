@@ -30,7 +30,7 @@ pub enum Body {
     /// The first frame, from whoever opened the session.
     #[prost(message, tag = "1")]
     Hello(Hello),
-    /// The answer when nothing is to be done.
+    /// Says that both have the same: answers the first frame, or what the other has taken in.
     #[prost(message, tag = "2")]
     Same(Same),
     /// How far each writer has come; replaces what was said before.
@@ -81,7 +81,14 @@ pub struct Hello {
 
 /// See [`Body::Same`].
 #[derive(Clone, PartialEq, Message)]
-pub struct Same {}
+pub struct Same {
+    /// Fingerprint of the log that both have.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub log: Bytes,
+    /// The first 8 bytes of the root of the record tree that both have.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub records: Bytes,
+}
 
 /// How far one writer has come.
 #[derive(Clone, PartialEq, Message)]

@@ -222,6 +222,7 @@ impl Session {
             {
                 self.collect(part)
             }
+            (Stage::Open, Body::Same(same)) => self.confirmed(copy, &same),
             (Stage::Open, Body::Heads(heads)) => self.hear(copy, &heads),
             (Stage::Open, Body::Operations(operations)) => self.take(copy, operations),
             (Stage::Open, Body::Proofs(proofs)) => self.take_proofs(proofs),
@@ -279,7 +280,7 @@ impl Session {
             self.open_with(replica.clock());
             self.said = Some(limits(replica));
             self.forks = forks(replica);
-            self.send(Body::Same(Same {}));
+            self.send(Body::Same(Same { log, records }));
             self.now_synced();
         } else {
             self.stage = Stage::Open;
@@ -516,9 +517,21 @@ impl Session {
             if taken.records != records {
                 return Err(Failure::Different);
             }
-            if self.unanswered == 0 {
+            if self.unanswered == 0 && self.admitting.is_empty() {
                 self.now_synced();
+                self.send(Body::Same(Same { log, records }));
             }
+        }
+        Ok(())
+    }
+
+    fn confirmed(&mut self, copy: &dyn Copy, same: &Same) -> Result<(), Failure> {
+        let (log, records) = marks(copy);
+        if same.log == log {
+            if same.records != records {
+                return Err(Failure::Different);
+            }
+            self.now_synced();
         }
         Ok(())
     }

@@ -304,6 +304,14 @@ impl Link {
             return false;
         };
         let device = &world.devices[self.ends[side]];
+        if std::env::var_os("UES_TRACE").is_some() {
+            let text = format!("{:?}", ues_sync::protocol::Frame::read(frame.clone()));
+            println!(
+                "{} <- {}",
+                self.ends[side],
+                text.chars().take(400).collect::<String>()
+            );
+        }
         if let Err(failure) = self.sessions[side].receive(device, frame) {
             self.failed = Some(failure);
         }
