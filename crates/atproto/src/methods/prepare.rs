@@ -136,6 +136,9 @@ pub fn write_error(e: WriteError) -> XrpcError {
         WriteError::RepoNotFound(did) => {
             XrpcError::invalid(format!("No repo root found for {did}"))
         }
+        WriteError::NotAWriter(_) => {
+            XrpcError::new(http::StatusCode::FORBIDDEN, "NotAWriter", e.to_string())
+        }
         WriteError::RecordExists(_)
         | WriteError::RecordMissing(_)
         | WriteError::NoContent(_)

@@ -30,6 +30,15 @@ pub(super) struct Change {
 /// Changes of one commit, by path.
 pub(super) type Changes = BTreeMap<RecordPath, Change>;
 
+/// How a commit is told to those who follow.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Announce {
+    /// With all that it changes.
+    Commit,
+    /// As a new state that they have to fetch: more has changed than an event may carry.
+    Sync,
+}
+
 /// A failure that leaves the lane's state in doubt becomes this.
 pub(super) fn damaged(did: &Did, error: impl std::fmt::Display) -> WriteError {
     WriteError::Damaged {
@@ -47,6 +56,7 @@ impl LaneState {
         around: &Surroundings,
         did: &Did,
         changes: &Changes,
+        announce: Announce,
         batch: &mut Batch,
     ) -> Result<CommitMeta, WriteError> {
         let owner = self.head.owner;
@@ -63,7 +73,10 @@ impl LaneState {
         let commit = Commit::sign(did, flush.root, &rev, &self.key);
         let (cid, bytes) = commit.encode();
 
-        let car = self.event_car(around, did, cid, &bytes, &flush.new, changes)?;
+        let car = match announce {
+            Announce::Commit => self.event_car(around, did, cid, &bytes, &flush.new, changes)?,
+            Announce::Sync => commit_car(&cid, &bytes),
+        };
         if car.len() > MAX_COMMIT_BLOCKS_BYTES {
             return Err(WriteError::TooLarge {
                 what: "the commit",
@@ -118,16 +131,24 @@ impl LaneState {
             refs.write(around, owner, &rev, batch)?;
             self.has_blobs = true;
         }
-        let event = LogEvent::Commit(Box::new(CommitEvent {
-            repo: did.clone(),
-            commit: cid,
-            rev,
-            since: Some(self.head.rev),
-            prev_data: Some(self.head.data),
-            ops,
-            blocks: car,
-            time: around.now(),
-        }));
+        let event = match announce {
+            Announce::Commit => LogEvent::Commit(Box::new(CommitEvent {
+                repo: did.clone(),
+                commit: cid,
+                rev,
+                since: Some(self.head.rev),
+                prev_data: Some(self.head.data),
+                ops,
+                blocks: car,
+                time: around.now(),
+            })),
+            Announce::Sync => LogEvent::Sync {
+                did: did.clone(),
+                rev,
+                blocks: car,
+                time: around.now(),
+            },
+        };
         batch.append_event(event.encode());
         self.head.commit = cid;
         self.head.data = flush.root;

@@ -7,8 +7,8 @@
 //! durable before an earlier one; each caller is answered when its own commit is durable.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -20,8 +20,9 @@ use crate::crypto::SigningKey;
 use crate::syntax::{Did, TidClock};
 
 use super::blobs;
-use super::draft_commit::{Change, Changes, damaged};
+use super::draft_commit::{Announce, Change, Changes, damaged};
 use super::layout::{Head, Keyspaces};
+use super::shared::{LoggedChange, OperationLog};
 use super::subjects::{Link, Recent, is_linking};
 use super::write::{
     Applied, MAX_COMMIT_BLOCKS_BYTES, MAX_OPS, MAX_RECORD_BYTES, Outcome, Record, RecordPath,
@@ -72,6 +73,8 @@ pub(super) struct Surroundings {
     pub store: Store,
     pub ks: Keyspaces,
     pub clock: Arc<TidClock>,
+    /// The log of repositories with several writers, if this node keeps one.
+    pub operations: Arc<OnceLock<Arc<dyn OperationLog>>>,
 }
 
 /// The commit being made: what it changes, and who waits for it.
@@ -202,13 +205,28 @@ impl Lane {
         let replaces = |(path, change): (&RecordPath, &Change)| {
             change.before.is_some() && (state.has_blobs || is_linking(path.collection()))
         };
-        if draft.changes.iter().any(replaces) {
+        let log = around.log_of(&self.did);
+        if log.is_some() || draft.changes.iter().any(replaces) {
             // What replaced records refer to is read from the store.
             self.settle().await;
             state.recent.clear();
         }
         let mut batch = around.store.batch();
-        let made = match state.make_commit(around, &self.did, &draft.changes, &mut batch) {
+        let made = state
+            .make_commit(
+                around,
+                &self.did,
+                &draft.changes,
+                Announce::Commit,
+                &mut batch,
+            )
+            .and_then(|made| {
+                if let Some(log) = &log {
+                    log.record(&self.did, draft.logged(), &mut batch)?;
+                }
+                Ok(made)
+            });
+        let made = match made {
             Ok(made) => made,
             Err(e) => {
                 draft.fail(&e);
@@ -220,13 +238,21 @@ impl Lane {
             Ok(ticket) => ticket,
             Err(e) => {
                 let e = WriteError::Storage(e.to_string());
+                if let Some(log) = &log {
+                    log.settled(&self.did, false);
+                }
                 draft.fail(&e);
                 return Err(e);
             }
         };
-        tokio::spawn(async move {
+        let did = self.did.clone();
+        let logged = log.is_some();
+        let answers = async move {
             let outcome = ticket.await;
             drop(permit);
+            if let Some(log) = log {
+                log.settled(&did, outcome.is_ok());
+            }
             match outcome {
                 Ok(done) => {
                     for Waiter {
@@ -244,7 +270,13 @@ impl Lane {
                 }
                 Err(e) => draft.fail(&WriteError::Storage(e.to_string())),
             }
-        });
+        };
+        if logged {
+            // The next operation builds on what is durable.
+            answers.await;
+        } else {
+            tokio::spawn(answers);
+        }
         if state.tree.resident_nodes() > MAX_RESIDENT_NODES || state.recent.len() > MAX_RECENT_ROWS
         {
             // Only what the store already shows may be forgotten.
@@ -286,7 +318,24 @@ impl Lane {
     }
 }
 
+impl Surroundings {
+    /// The log of operations, for a repository with several writers.
+    fn log_of(&self, did: &Did) -> Option<Arc<dyn OperationLog>> {
+        self.operations.get().filter(|log| log.keeps(did)).cloned()
+    }
+}
+
 impl Draft {
+    /// The changes as the log of operations takes them.
+    fn logged(&self) -> Vec<LoggedChange> {
+        let change = |(path, change): (&RecordPath, &Change)| LoggedChange {
+            path: path.clone(),
+            existed: change.before.is_some(),
+            after: change.after.as_ref().map(|r| (r.cid, r.bytes.clone())),
+        };
+        self.changes.iter().map(change).collect()
+    }
+
     /// Whether a request can share the commit: it would be answered the same on its own, but for
     /// the commit's name.
     fn admits(&self, request: &Request) -> bool {
@@ -358,6 +407,9 @@ fn check(
 ) -> Result<Option<(Changes, Vec<Outcome>)>, WriteError> {
     if !state.head.status.is_active() {
         return Err(WriteError::Inactive(state.head.status));
+    }
+    if around.log_of(did).is_some_and(|log| !log.may_write(did)) {
+        return Err(WriteError::NotAWriter(did.clone()));
     }
     if request.writes.len() > MAX_OPS {
         return Err(WriteError::TooManyOps);

@@ -85,6 +85,7 @@ impl Repositories {
             store,
             ks,
             clock: Arc::new(TidClock::random()),
+            operations: Arc::default(),
         };
         Ok(Self {
             inner: Arc::new(Inner {
@@ -318,6 +319,20 @@ impl Repositories {
     where
         F: FnOnce(&mut LaneState, &mut Batch) -> Result<(), WriteError>,
     {
+        self.alone(did, change, extra, false).await
+    }
+
+    /// As [`exclusive`](Self::exclusive); `keeps_rows`: the change sees to the rows of subjects itself.
+    pub(super) async fn alone<F>(
+        &self,
+        did: &Did,
+        change: F,
+        extra: Batch,
+        keeps_rows: bool,
+    ) -> Result<(), WriteError>
+    where
+        F: FnOnce(&mut LaneState, &mut Batch) -> Result<(), WriteError>,
+    {
         let lane = self.lane(did);
         let mut guard = lane.state.lock().await;
         lane.settle().await;
@@ -328,7 +343,7 @@ impl Repositories {
         let mut batch = extra;
         let root = state.head.data;
         change(&mut state, &mut batch)?;
-        let replaced = state.head.data != root;
+        let replaced = !keeps_rows && state.head.data != root;
         if replaced {
             // Another tree: its rows of subjects are made when the state is loaded again.
             subjects::remove_all(self.around(), state.head.owner, &mut batch)

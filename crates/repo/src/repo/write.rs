@@ -172,6 +172,9 @@ pub enum WriteError {
     /// The account may not write.
     #[error("the account is {}", .0.name().unwrap_or("active"))]
     Inactive(Status),
+    /// This device was never allowed to write to the repository, or no longer is.
+    #[error("this device may not write to {0}: its right to was never given, or was taken back")]
+    NotAWriter(Did),
     /// `swapCommit` is not the newest commit.
     #[error("Commit was at {current}")]
     SwapCommit {
