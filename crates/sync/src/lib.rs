@@ -8,6 +8,7 @@
 //! | [`operation`] | what writers sign |
 //! | [`log`] | one device's copy: checks, merge, revocation, snapshots |
 //! | [`protocol`] | how two copies become equal |
+//! | [`pairing`] | how a device is invited |
 
 #![allow(
     clippy::result_large_err,
@@ -18,4 +19,5 @@ pub mod clock;
 pub mod hybrid_time;
 pub mod log;
 pub mod operation;
+pub mod pairing;
 pub mod protocol;
