@@ -3,3 +3,4 @@
 //! come out.
 
 pub mod crdt;
+pub mod reconcile;
