@@ -9,6 +9,8 @@
 //! | [`log`] | one device's copy: checks, merge, revocation, snapshots |
 //! | [`protocol`] | how two copies become equal |
 //! | [`pairing`] | how a device is invited |
+//! | [`crdt`] | counters, sets, fields, lists and texts that merge |
+//! | [`reconcile`] | differences of large sets in few bytes |
 
 #![allow(
     clippy::result_large_err,
@@ -16,8 +18,10 @@
 )]
 
 pub mod clock;
+pub mod crdt;
 pub mod hybrid_time;
 pub mod log;
 pub mod operation;
 pub mod pairing;
 pub mod protocol;
+pub mod reconcile;

@@ -1,0 +1,251 @@
+//! The laws of the merge rules, against slow versions of them.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test may panic"
+)]
+
+mod network;
+mod reference;
+mod runs;
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use ues_data::Ipld;
+use ues_sync::crdt::*;
+
+use network::{acts, check, orders};
+use reference::Tree;
+
+const WRITERS: usize = 4;
+
+fn value(number: u64) -> Value {
+    Value::new(&Ipld::Integer(number.into())).unwrap()
+}
+
+fn edit_counter(_: &Counter, _: &Origin, [a, ..]: [u64; 3]) -> CounterEdit {
+    CounterEdit {
+        amount: a as i64 >> 8,
+    }
+}
+
+fn edit_set(set: &Set, _: &Origin, [a, b, c]: [u64; 3]) -> SetEdit {
+    let mut changes = Vec::new();
+    for random in [a, b, c].into_iter().take(1 + (c % 3) as usize) {
+        let value = value(random % 5);
+        changes.push(match random % 2 {
+            0 => SetChange::Add(value),
+            _ => set.remove(&value),
+        });
+    }
+    SetEdit { changes }
+}
+
+fn edit_fields(fields: &Fields, _: &Origin, [a, b, c]: [u64; 3]) -> FieldsEdit {
+    let mut changes = Vec::new();
+    for random in [a, b].into_iter().take(1 + (c % 2) as usize) {
+        let field = ["a", "b", "cc"][(random % 3) as usize];
+        let written = (random % 4 != 0).then(|| value(random % 1000));
+        changes.push(fields.change(field, written));
+    }
+    FieldsEdit { changes }
+}
+
+fn edit_list(list: &List, _: &Origin, [a, b, c]: [u64; 3]) -> ListEdit {
+    let len = list.len();
+    if b % 3 == 0 && len > 0 {
+        let position = a % len;
+        let count = 1 + c % (len - position).min(4);
+        let steps = list.delete(position, count).unwrap();
+        return ListEdit { steps };
+    }
+    let values = (0..1 + c % 4).map(|n| value(c % 100 + n)).collect();
+    let mut steps = vec![list.insert(a % (len + 1), values).unwrap()];
+    if len > 0 && b % 4 == 0 {
+        steps.extend(list.delete(a % len, 1).unwrap());
+    }
+    ListEdit { steps }
+}
+
+fn edit_text(text: &Text, _: &Origin, [a, b, c]: [u64; 3]) -> TextEdit {
+    let len = text.len();
+    let position = a % (len + 1);
+    let room = len - position;
+    let mut steps = Vec::new();
+    if b % 4 == 0 && room > 0 {
+        steps.extend(text.delete(position, 1 + c % room.min(5)).unwrap());
+    }
+    if b % 4 == 1 && room > 0 {
+        let expand = [Expand::Neither, Expand::After, Expand::Before, Expand::Both];
+        let expand = expand[(c % 4) as usize];
+        let key = ["x.y#bold", "x.y#link"][(b / 4 % 2) as usize];
+        let map = BTreeMap::from([("n".to_owned(), Ipld::Integer((c % 3).into()))]);
+        let value = (c % 5 != 0).then(|| Value::new(&Ipld::Map(map)).unwrap());
+        let range = (position, position + 1 + b % room);
+        steps.push(text.mark(range, expand, key, value).unwrap());
+    }
+    if b % 4 > 1 || steps.is_empty() || c % 7 == 0 {
+        let alphabet = ['a', 'ß', '€', '𝄞', 'z'];
+        let run = (0..1 + c % 6).map(|n| alphabet[((c / 8 + n) % 5) as usize]);
+        steps.push(text.insert(position, &run.collect::<String>()).unwrap());
+    }
+    TextEdit { steps }
+}
+
+/// Facets as the naive version of the text has them: equal neighbours together, in bytes.
+fn facets(marked: &[(char, BTreeMap<String, Value>)]) -> Vec<Ipld> {
+    let mut facets = Vec::new();
+    let mut byte = 0;
+    for group in marked.chunk_by(|a, b| a.1 == b.1) {
+        let start = byte;
+        byte += group.iter().map(|(char, _)| char.len_utf8()).sum::<usize>();
+        let features: Vec<Ipld> = group[0]
+            .1
+            .iter()
+            .map(|(key, value)| {
+                let Ipld::Map(mut map) = value.to_ipld() else {
+                    panic!("a map")
+                };
+                map.insert("$type".to_owned(), Ipld::String(key.clone()));
+                Ipld::Map(map)
+            })
+            .collect();
+        if !features.is_empty() {
+            let index = [("byteStart", start), ("byteEnd", byte)];
+            let index = index.map(|(key, n)| (key.to_owned(), Ipld::Integer(n as i128)));
+            facets.push(Ipld::Map(BTreeMap::from([
+                ("index".to_owned(), Ipld::Map(index.into())),
+                ("features".to_owned(), Ipld::List(features)),
+            ])));
+        }
+    }
+    facets
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn counters_converge(acts in acts(60), orders in orders()) {
+        let (state, made) = check::<Counter>(WRITERS, &acts, &orders, edit_counter);
+        prop_assert_eq!(Ipld::Integer(state.total()), reference::counter(&made));
+    }
+
+    #[test]
+    fn sets_converge(acts in acts(60), orders in orders()) {
+        let (state, made) = check::<Set>(WRITERS, &acts, &orders, edit_set);
+        prop_assert_eq!(state.value(), reference::set(&made));
+    }
+
+    #[test]
+    fn fields_converge(acts in acts(60), orders in orders()) {
+        let (state, made) = check::<Fields>(WRITERS, &acts, &orders, edit_fields);
+        prop_assert_eq!(state.value(), reference::fields(&made));
+    }
+
+    #[test]
+    fn lists_converge(acts in acts(80), orders in orders()) {
+        let (state, made) = check::<List>(WRITERS, &acts, &orders, edit_list);
+        let mut tree = Tree::new();
+        for operation in &made {
+            let mut dot = operation.origin.dot;
+            for step in &operation.edit.steps {
+                match step {
+                    ListStep::Insert(place, values) => {
+                        tree.insert(dot, *place, values.clone());
+                        dot = dot.plus(values.len() as u32).unwrap();
+                    }
+                    ListStep::Delete(first, count) => tree.delete(*first, *count),
+                }
+            }
+        }
+        let values: Vec<Ipld> = tree.values().iter().map(Value::to_ipld).collect();
+        prop_assert_eq!(state.value(), Ipld::List(values));
+        for position in 0..state.len() {
+            let plain = state.values().nth(position as usize);
+            prop_assert_eq!(state.get(position), plain);
+        }
+    }
+
+    #[test]
+    fn texts_converge(acts in acts(80), orders in orders()) {
+        let (state, made) = check::<Text>(WRITERS, &acts, &orders, edit_text);
+        let mut tree = Tree::new();
+        let mut marks = Vec::new();
+        for operation in &made {
+            let mut dot = operation.origin.dot;
+            for step in &operation.edit.steps {
+                match step {
+                    TextStep::Insert(place, text) => {
+                        tree.insert(dot, *place, text.chars().collect());
+                        dot = dot.plus(text.chars().count() as u32).unwrap();
+                    }
+                    TextStep::Delete(first, count) => tree.delete(*first, *count),
+                    TextStep::Mark(mark) => {
+                        let origin = Origin { dot, ..operation.origin.clone() };
+                        marks.push((origin, mark.clone()));
+                        dot = dot.plus(1).unwrap();
+                    }
+                }
+            }
+        }
+        let marked = tree.marked(&marks);
+        let text: String = marked.iter().map(|(char, _)| char).collect();
+        let mut expected = BTreeMap::from([("text".to_owned(), Ipld::String(text))]);
+        let facets = facets(&marked);
+        if !facets.is_empty() {
+            expected.insert("facets".to_owned(), Ipld::List(facets));
+        }
+        prop_assert_eq!(state.value(), Ipld::Map(expected));
+    }
+
+    #[test]
+    fn foreign_bytes_are_refused_or_canonical(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn edit<E: Edit>(bytes: &[u8]) {
+            if let Ok(edit) = E::decode(bytes) {
+                assert_eq!(edit.encode().unwrap(), bytes);
+            }
+        }
+        fn state<R: Rule>(bytes: &[u8]) {
+            if let Ok(state) = R::decode(bytes) {
+                assert_eq!(state.encode(), bytes);
+            }
+        }
+        edit::<CounterEdit>(&bytes);
+        edit::<SetEdit>(&bytes);
+        edit::<FieldsEdit>(&bytes);
+        edit::<ListEdit>(&bytes);
+        edit::<TextEdit>(&bytes);
+        state::<Counter>(&bytes);
+        state::<Set>(&bytes);
+        state::<Fields>(&bytes);
+        state::<List>(&bytes);
+        state::<Text>(&bytes);
+    }
+
+    /// One byte of a true state changed: what is still accepted is canonical and can be worked with.
+    #[test]
+    fn damaged_states_are_refused_or_canonical(
+        acts in acts(25),
+        at in any::<prop::sample::Index>(),
+        byte in any::<u8>(),
+    ) {
+        let made = network::play::<Text>(WRITERS, &acts, edit_text);
+        let mut text = Text::default();
+        for operation in &made {
+            text.apply(&operation.origin, &operation.edit).unwrap();
+        }
+        let mut bytes = text.encode();
+        let at = at.index(bytes.len());
+        bytes[at] = byte;
+        if let Ok(mut read) = Text::decode(&bytes) {
+            prop_assert_eq!(read.encode(), bytes);
+            let step = read.insert(read.len() / 2, "new").unwrap();
+            let origin = Origin { dot: Dot::new(99, 0, 0), time: 1, author: "did:example:z".into() };
+            read.apply(&origin, &TextEdit { steps: vec![step] }).unwrap();
+            prop_assert!(read.text().contains("new"));
+        }
+    }
+}
