@@ -8,6 +8,7 @@
 //! | [`operation`] | what writers sign |
 //! | [`log`] | one device's copy: checks, merge, revocation, snapshots |
 //! | [`protocol`] | how two copies become equal |
+//! | [`store`] | the logs of a node's repositories |
 //! | [`pairing`] | how a device is invited |
 //! | [`crdt`] | counters, sets, fields, lists and texts that merge |
 //! | [`reconcile`] | differences of large sets in few bytes |
@@ -25,3 +26,4 @@ pub mod operation;
 pub mod pairing;
 pub mod protocol;
 pub mod reconcile;
+pub mod store;

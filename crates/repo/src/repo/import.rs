@@ -79,6 +79,11 @@ impl Repositories {
         did: &Did,
         input: impl Read + Send + 'static,
     ) -> Result<Imported, WriteError> {
+        if self.around().log_of(did).is_some() {
+            return Err(WriteError::BadArchive(
+                "several devices hold this repository: import into one that nobody shares".into(),
+            ));
+        }
         let incoming = tokio::task::spawn_blocking(move || read(input))
             .await
             .map_err(|e| WriteError::Storage(e.to_string()))??;

@@ -320,7 +320,7 @@ impl Lane {
 
 impl Surroundings {
     /// The log of operations, for a repository with several writers.
-    fn log_of(&self, did: &Did) -> Option<Arc<dyn OperationLog>> {
+    pub fn log_of(&self, did: &Did) -> Option<Arc<dyn OperationLog>> {
         self.operations.get().filter(|log| log.keeps(did)).cloned()
     }
 }

@@ -349,10 +349,11 @@ impl Repositories {
             subjects::remove_all(self.around(), state.head.owner, &mut batch)
                 .map_err(|e| WriteError::Storage(e.to_string()))?;
         }
-        self.store()
-            .commit(batch)
-            .await
-            .map_err(|e| WriteError::Storage(e.to_string()))?;
+        let outcome = self.store().commit(batch).await;
+        if let Some(log) = self.around().log_of(did) {
+            log.settled(did, outcome.is_ok());
+        }
+        outcome.map_err(|e| WriteError::Storage(e.to_string()))?;
         *guard = (!replaced).then_some(state);
         Ok(())
     }

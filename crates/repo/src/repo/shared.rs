@@ -47,7 +47,7 @@ pub trait OperationLog: Send + Sync {
         batch: &mut Batch,
     ) -> Result<(), WriteError>;
 
-    /// The batch is durable, or failed: what was put into it counts from now on, or never did.
+    /// A batch of the repository is durable, or failed: what was put into it counts from now on, or never did.
     fn settled(&self, did: &Did, durable: bool);
 }
 
@@ -70,22 +70,17 @@ impl Repositories {
             + Send,
     {
         let around = self.around().clone();
-        let outcome = self
-            .alone(
-                did,
-                |state, batch| {
-                    let wanted = decide(&state.head, batch)?;
-                    state.recent.clear();
-                    state.put_records(&around, did, wanted, batch)
-                },
-                self.store().batch(),
-                true,
-            )
-            .await;
-        if let Some(log) = self.around().operations.get() {
-            log.settled(did, outcome.is_ok());
-        }
-        outcome
+        self.alone(
+            did,
+            |state, batch| {
+                let wanted = decide(&state.head, batch)?;
+                state.recent.clear();
+                state.put_records(&around, did, wanted, batch)
+            },
+            self.store().batch(),
+            true,
+        )
+        .await
     }
 
     /// The CID of the record at a path, of a repository's number, in some state of the store.

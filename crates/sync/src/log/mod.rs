@@ -24,3 +24,6 @@ pub use roster::{Roster, Writer};
 pub use rows::{MemoryRows, Rows};
 pub use snapshot::{Snapshot, states_digest};
 pub use state::{Candidate, TargetState};
+
+/// What the device is called that has the repository's own key.
+pub const LOCAL_NAME: &str = "first device";
