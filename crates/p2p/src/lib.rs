@@ -1,2 +1,48 @@
 //! The peer-to-peer network of a node: a libp2p host with discovery, relays and hole punching, streams for protocols of
 //! our own, and Bitswap.
+//!
+//! [`Network::start`] runs one host in one task; the [`Network`] is a handle that is cheap to clone. What the host says
+//! to the world, its limits and its formats are written down in `docs/network.md`.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`config`] | what a host listens on, whom it knows, how much it takes |
+//! | [`network`] | the handle: connect, streams, topics, providers |
+//! | [`state`] | what the host is doing, for pages and tests |
+//! | [`known_peers`] | peers that are dialed again when they are lost |
+//! | [`gossip`] | topics whose messages the application judges before they travel on |
+//! | [`sync`], [`pairing`] | devices that hold one repository, and how another is invited |
+//! | [`streams`] | streams for protocols of our own, opened by name, accepted up to a bound |
+
+#![allow(
+    clippy::result_large_err,
+    reason = "errors name the address or operation they are about"
+)]
+
+pub mod backoff;
+mod behaviour;
+pub mod config;
+mod driver;
+mod error;
+mod framing;
+pub mod gossip;
+pub mod identity;
+pub mod known_peers;
+pub mod network;
+pub mod pairing;
+pub mod rate;
+pub mod state;
+pub mod streams;
+pub mod sync;
+mod text;
+mod traffic;
+mod transport;
+
+pub use config::{Kademlia, KademliaMode, Limits, NetworkConfig};
+pub use error::{ConnectError, NetworkError, OpenStreamError, QueryError, TopicError};
+pub use gossip::{GossipMessage, Subscription, Verdict};
+pub use known_peers::KnownPeer;
+pub use libp2p::{Multiaddr, PeerId, Stream, StreamProtocol};
+pub use network::{Network, NetworkEvent};
+pub use state::NetworkState;
+pub use streams::IncomingStreams;

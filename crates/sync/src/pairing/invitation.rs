@@ -121,6 +121,11 @@ impl Invitation {
         self.expires_ms
     }
 
+    /// Whether somebody has proved to know its code.
+    pub fn is_used(&self) -> bool {
+        self.used
+    }
+
     /// How many wrong proofs were shown.
     pub fn wrong_proofs(&self) -> u32 {
         self.wrong_proofs

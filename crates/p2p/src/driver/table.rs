@@ -1,0 +1,143 @@
+//! Who is connected, and what is known of them.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use libp2p::core::ConnectedPoint;
+use libp2p::swarm::ConnectionId;
+use libp2p::{PeerId, identify};
+
+use crate::rate::{Rate, TokenBucket};
+use crate::state::{
+    ConnectionState, Direction, MAX_AGENT_BYTES, MAX_LISTEN_ADDRESSES, MAX_PROTOCOLS, PeerState,
+};
+use crate::traffic::{Counters, Traffic};
+
+struct Peer {
+    agent: String,
+    protocols: Vec<String>,
+    addresses: Vec<libp2p::Multiaddr>,
+    connections: BTreeMap<ConnectionId, ConnectionState>,
+    counters: Arc<Counters>,
+    gossip: TokenBucket,
+}
+
+pub(super) struct Table {
+    peers: BTreeMap<PeerId, Peer>,
+    reserved_for: HashSet<PeerId>,
+    traffic: Traffic,
+    gossip_rate: Rate,
+}
+
+impl Table {
+    pub(super) fn new(traffic: Traffic, gossip_rate: Rate) -> Self {
+        Self {
+            peers: BTreeMap::new(),
+            reserved_for: HashSet::new(),
+            traffic,
+            gossip_rate,
+        }
+    }
+
+    /// True if this is the first connection with the peer.
+    pub(super) fn opened(
+        &mut self,
+        peer: PeerId,
+        id: ConnectionId,
+        point: &ConnectedPoint,
+    ) -> bool {
+        let entry = self.peers.entry(peer).or_insert_with(|| Peer {
+            agent: String::new(),
+            protocols: Vec::new(),
+            addresses: Vec::new(),
+            connections: BTreeMap::new(),
+            counters: self.traffic.of(peer),
+            gossip: TokenBucket::new(self.gossip_rate, Instant::now()),
+        });
+        let connection = ConnectionState {
+            address: point.get_remote_address().clone(),
+            direction: if point.is_dialer() {
+                Direction::Outgoing
+            } else {
+                Direction::Incoming
+            },
+            relayed: point.is_relayed(),
+            round_trip: None,
+        };
+        entry.connections.insert(id, connection);
+        entry.connections.len() == 1
+    }
+
+    /// True if this was the last connection with the peer.
+    pub(super) fn closed(&mut self, peer: &PeerId, id: ConnectionId) -> bool {
+        let Some(entry) = self.peers.get_mut(peer) else {
+            return false;
+        };
+        entry.connections.remove(&id);
+        let last = entry.connections.is_empty();
+        if last {
+            self.peers.remove(peer);
+        }
+        last
+    }
+
+    pub(super) fn pinged(&mut self, peer: &PeerId, id: ConnectionId, round_trip: Duration) {
+        if let Some(connection) = self
+            .peers
+            .get_mut(peer)
+            .and_then(|p| p.connections.get_mut(&id))
+        {
+            connection.round_trip = Some(round_trip);
+        }
+    }
+
+    pub(super) fn identified(&mut self, peer: &PeerId, info: &identify::Info) {
+        let Some(entry) = self.peers.get_mut(peer) else {
+            return;
+        };
+        entry.agent.clone_from(&info.agent_version);
+        entry
+            .agent
+            .truncate(info.agent_version.floor_char_boundary(MAX_AGENT_BYTES));
+        let protocols = info.protocols.iter().take(MAX_PROTOCOLS);
+        entry.protocols = protocols.map(ToString::to_string).collect();
+        let addresses = info.listen_addrs.iter().take(MAX_LISTEN_ADDRESSES);
+        entry.addresses = addresses.cloned().collect();
+    }
+
+    /// Whether the peer may still send gossip now.
+    pub(super) fn may_gossip(&mut self, peer: &PeerId) -> bool {
+        self.peers
+            .get_mut(peer)
+            .is_some_and(|entry| entry.gossip.take(Instant::now()))
+    }
+
+    pub(super) fn reservation(&mut self, peer: PeerId, stands: bool) {
+        if stands {
+            self.reserved_for.insert(peer);
+        } else {
+            self.reserved_for.remove(&peer);
+        }
+    }
+
+    pub(super) fn reserved_for(&self) -> usize {
+        self.reserved_for.len()
+    }
+
+    pub(super) fn states(&self, known: impl Fn(&PeerId) -> bool) -> Vec<PeerState> {
+        self.peers
+            .iter()
+            .map(|(peer, entry)| PeerState {
+                peer: *peer,
+                agent: entry.agent.clone(),
+                protocols: entry.protocols.clone(),
+                addresses: entry.addresses.clone(),
+                known: known(peer),
+                connections: entry.connections.values().cloned().collect(),
+                bytes_in: entry.counters.read(),
+                bytes_out: entry.counters.written(),
+            })
+            .collect()
+    }
+}
