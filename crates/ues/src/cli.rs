@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    account, blob, car, check, completions, config, key, lexicon, pin, post, record, reindex, repo,
-    status, up, worker,
+    account, blob, car, check, completions, config, device, key, lexicon, peer, pin, post, record,
+    reindex, repo, status, sync, up, worker,
 };
 
 /// A node for your own data, in one program.
@@ -100,6 +100,15 @@ pub enum Command {
     /// Lexicons: the schemas of records and calls
     #[command(subcommand)]
     Lexicon(lexicon::Command),
+    /// Devices: one repository on several machines
+    #[command(subcommand, visible_alias = "devices")]
+    Device(device::Command),
+    /// Sync between devices
+    #[command(subcommand)]
+    Sync(sync::Command),
+    /// Peers: other nodes
+    #[command(subcommand, visible_alias = "peers")]
+    Peer(peer::Command),
     /// Pins: content that is kept alive
     #[command(subcommand, visible_alias = "pins")]
     Pin(pin::Command),

@@ -32,7 +32,7 @@ const WAITING_MESSAGES: usize = 2;
 /// Where a user's answer comes from.
 type Answers = Arc<tokio::sync::Mutex<mpsc::Receiver<bool>>>;
 /// Whoever follows a handshake: hears of it, and answers.
-type Follower = (watch::Sender<Event>, Answers);
+type Follower = (watch::Sender<Event>, Answers, Option<Handle>);
 
 /// How a handshake stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -245,14 +245,14 @@ impl PairingService {
             let answers = follow
                 .as_ref()
                 .filter(|_| asked)
-                .map(|(_, a)| Arc::clone(a));
+                .map(|(_, answers, _)| Arc::clone(answers));
             let input = next_input(&mut incoming, inviter.deadline_ms(), answers).await;
             let now = now_ms();
             let actions = match input {
                 Input::Message(bytes) => self.with_open(&mut inviter, &bytes, now),
                 Input::Answer(same) => {
                     asked = false;
-                    if let Some((events, _)) = &follow {
+                    if let Some((events, ..)) = &follow {
                         events.send_replace(Event::Confirmed);
                     }
                     inviter.on_confirmation(same, now)
@@ -260,7 +260,7 @@ impl PairingService {
                 Input::Late => inviter.on_timeout(now),
                 Input::Closed => {
                     let reason = "the other device went away".to_owned();
-                    if let Some((events, _)) = &follow {
+                    if let Some((events, ..)) = &follow {
                         events.send_replace(Event::Failed {
                             reason: reason.clone(),
                         });
@@ -277,7 +277,7 @@ impl PairingService {
                             .joiner()
                             .map_or_else(String::new, |n| n.as_str().to_owned());
                         follow = self.follow_used();
-                        if let Some((events, _)) = &follow {
+                        if let Some((events, ..)) = &follow {
                             events.send_replace(Event::Compare {
                                 words: words.to_vec(),
                                 device: name,
@@ -290,7 +290,10 @@ impl PairingService {
                         key,
                         device_name,
                     } => {
-                        let granted = self.grant(&repository, &key, device_name.as_str()).await;
+                        let handle = follow.as_ref().and_then(|(.., handle)| handle.clone());
+                        let granted = self
+                            .grant(&repository, handle, &key, device_name.as_str())
+                            .await;
                         match granted {
                             Ok(payload) => actions.extend(inviter.on_grant(&payload, now_ms())),
                             Err(reason) => {
@@ -300,14 +303,14 @@ impl PairingService {
                         }
                     }
                     Action::Complete(_) => {
-                        if let Some((events, _)) = &follow {
+                        if let Some((events, ..)) = &follow {
                             events.send_replace(Event::Done);
                         }
                         let _ = stream.close().await;
                         return Ok(());
                     }
                     Action::Failed(error) => {
-                        if let Some((events, _)) = &follow {
+                        if let Some((events, ..)) = &follow {
                             events.send_replace(Event::Failed {
                                 reason: error.to_string(),
                             });
@@ -351,12 +354,14 @@ impl PairingService {
             .find(|(_, open)| open.invitation.is_used())
             .map(|(id, _)| *id)?;
         let entry = open.remove(&used)?;
-        Some((entry.events, entry.answers))
+        let handle = entry.invitation.repository().handle.clone();
+        Some((entry.events, entry.answers, handle))
     }
 
     async fn grant(
         &self,
         did: &Did,
+        handle: Option<Handle>,
         key: &VerifyingKey,
         name: &str,
     ) -> Result<SecretBytes, String> {
@@ -366,7 +371,7 @@ impl PairingService {
         let root = devices.into_iter().find(|device| device.root);
         let joined = JoinedRepository {
             did: did.clone(),
-            handle: None,
+            handle,
             root: root.map(|root| root.key).unwrap_or_default(),
         };
         let payload = serde_json::to_vec(&joined).map_err(|e| e.to_string())?;

@@ -7,14 +7,17 @@ pub mod car;
 pub mod check;
 pub mod completions;
 pub mod config;
+pub mod device;
 pub mod key;
 pub mod lexicon;
+pub mod peer;
 pub mod pin;
 pub mod post;
 pub mod record;
 pub mod reindex;
 pub mod repo;
 pub mod status;
+pub mod sync;
 pub mod up;
 pub mod worker;
 
@@ -85,6 +88,9 @@ async fn run_async(context: &Context, command: Command) -> Outcome {
         Command::Lexicon(command) => lexicon::run(context, command).await,
         Command::Pin(command) => pin::run(context, command).await,
         Command::Key(command) => key::run(context, command).await,
+        Command::Device(command) => device::run(context, command).await,
+        Command::Sync(command) => sync::run(context, command).await,
+        Command::Peer(command) => peer::run(context, command).await,
         Command::Worker(command) => worker::run(context, command).await,
         Command::Check(args) => check::run(context, args).await,
         Command::Reindex(args) => reindex::run(context, args).await,

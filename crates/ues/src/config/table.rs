@@ -192,6 +192,37 @@ pub const SETTINGS: &[Setting] = &[
                names of the largest owners.",
     },
     Setting {
+        key: "network.enabled",
+        kind: Kind::Flag,
+        default: "true",
+        help: "Whether this node connects with the other devices that hold its repositories. Nothing is listened on\n\
+               before the first device is invited or joined.",
+    },
+    Setting {
+        key: "network.listen",
+        kind: Kind::List,
+        default: "/ip4/0.0.0.0/tcp/4100,/ip4/0.0.0.0/udp/4100/quic-v1",
+        help: "Where other devices connect, as multiaddrs. If the ports are taken, free ones are used.",
+    },
+    Setting {
+        key: "network.mdns",
+        kind: Kind::Flag,
+        default: "true",
+        help: "Whether devices in the same local network find each other by themselves.",
+    },
+    Setting {
+        key: "network.relay_server",
+        kind: Kind::Flag,
+        default: "false",
+        help: "Whether peers that cannot be reached directly may be reached through this node.",
+    },
+    Setting {
+        key: "network.device_name",
+        kind: Kind::Text,
+        default: "",
+        help: "What this device is called on others. Empty: the machine's name.",
+    },
+    Setting {
         key: "nats.username",
         kind: Kind::Text,
         default: "",

@@ -37,6 +37,8 @@ pub struct Config {
     pub blobs: Blobs,
     /// The pin service.
     pub pins: Pins,
+    /// The peer-to-peer network.
+    pub network: Network,
     /// How a NATS server is reached.
     pub nats: Nats,
     /// Where the pin service keeps its state.
@@ -169,6 +171,22 @@ pub struct Pins {
     pub bus: String,
     /// Whether measurements are served.
     pub metrics: bool,
+}
+
+/// The `network` section.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Network {
+    /// Whether there is one.
+    pub enabled: bool,
+    /// Where other devices connect.
+    pub listen: Vec<String>,
+    /// Whether devices in the same local network find each other.
+    pub mdns: bool,
+    /// Whether others may be reached through this node.
+    pub relay_server: bool,
+    /// What this device is called; empty for the machine's name.
+    pub device_name: String,
 }
 
 /// The `nats` section. Empty texts are what nobody said.

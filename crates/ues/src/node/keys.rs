@@ -19,12 +19,17 @@ const KEY_FILE: &str = "keystore.key";
 /// The name of the key that names this node's worker to others.
 const WORKER: &str = "pins.worker";
 
+/// The name of the key that is this device, for the others that hold the same repositories.
+const DEVICE: &str = "sync.device";
+
 /// What a node's keys are for.
 pub struct Keys {
     /// The AT Protocol server's.
     pub server: NodeKeys,
     /// The name of the node's pin worker.
     pub worker: PeerId,
+    /// This device's key.
+    pub device: SigningKey,
 }
 
 /// The keys of a node, made at first use.
@@ -43,10 +48,12 @@ pub fn open(data: &Path, config: &Config) -> Result<Keys, NodeError> {
     let mut keystore = Keystore::open(&path, &unlock).map_err(keystore_error)?;
     let server =
         NodeKeys::from_keystore(&mut keystore).map_err(|e| NodeError::Server(e.to_string()))?;
-    if keystore.get(WORKER).is_none() {
-        let key =
-            SigningKey::generate(KeyKind::Ed25519).map_err(|e| NodeError::Server(e.to_string()))?;
-        keystore.insert(WORKER, key).map_err(keystore_error)?;
+    for name in [WORKER, DEVICE] {
+        if keystore.get(name).is_none() {
+            let key = SigningKey::generate(KeyKind::Ed25519)
+                .map_err(|e| NodeError::Server(e.to_string()))?;
+            keystore.insert(name, key).map_err(keystore_error)?;
+        }
     }
     let worker = keystore
         .get(WORKER)
@@ -55,7 +62,14 @@ pub fn open(data: &Path, config: &Config) -> Result<Keys, NodeError> {
         .and_then(|key| <[u8; 32]>::try_from(key).ok())
         .map(|key| PeerId::from_ed25519(&key))
         .ok_or_else(|| NodeError::Server(format!("the key {WORKER} is no Ed25519 key")))?;
-    Ok(Keys { server, worker })
+    let device = keystore.get(DEVICE).cloned();
+    let device =
+        device.ok_or_else(|| NodeError::Server(format!("the key {DEVICE} was not kept")))?;
+    Ok(Keys {
+        server,
+        worker,
+        device,
+    })
 }
 
 fn keystore_error(error: KeystoreError) -> NodeError {

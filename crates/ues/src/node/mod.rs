@@ -2,6 +2,7 @@
 
 mod index;
 mod keys;
+mod network;
 mod open;
 pub mod operator;
 mod pinning;

@@ -11,6 +11,7 @@ use ues_repo::crypto::keystore::KeystoreError;
 use ues_storage::{OpenError, Store};
 
 use super::index::Index;
+use super::network::PeerNetwork;
 use super::operator::{self, Operator};
 use super::pinning::{Pinning, PinningError};
 use super::{keys, secret, settings};
@@ -70,6 +71,7 @@ pub struct Node {
     server: Server,
     index: Index,
     pinning: Pinning,
+    network: PeerNetwork,
     secret: String,
     data: PathBuf,
 }
@@ -99,16 +101,22 @@ impl Node {
             Server::new(settings::server(config), store, keys.server).map_err(|e| cannot(&e))?;
         operator::load_lexicons(server.context()).map_err(|e| cannot(&e))?;
         let index = Index::open(&data, server.context())?;
+        let network =
+            PeerNetwork::open(server.context(), config, keys.device).map_err(|e| cannot(&e))?;
         let app = Operator::new(&secret, data.clone(), index.clone());
         let server = server.app(Arc::new(app)).map_err(|e| cannot(&e))?;
         let pinning = Pinning::open(pin_store, config, keys.worker, &secret).await?;
         let server = server
             .app(Arc::new(pinning.app()))
             .map_err(|e| cannot(&e))?;
+        let server = server
+            .app(Arc::new(network.app().with_secret(&secret)))
+            .map_err(|e| cannot(&e))?;
         Ok(Self {
             server,
             index,
             pinning,
+            network,
             secret,
             data,
         })
@@ -145,12 +153,14 @@ impl Node {
     ) -> std::io::Result<()> {
         let store = self.server.context().store.clone();
         let side = self.pinning.serve().await;
+        self.network.serve().await;
         let pinning = &self.pinning;
         let shutdown = async move {
             shutdown.await;
             pinning.end_watching();
         };
         let served = self.server.serve(listener, shutdown).await;
+        self.network.stop().await;
         side.stop().await;
         self.pinning.stop().await;
         close(store, self.index).await;
@@ -161,6 +171,7 @@ impl Node {
     pub async fn close(self) {
         let store = self.server.context().store.clone();
         self.server.stop();
+        self.network.stop().await;
         self.pinning.stop().await;
         close(store, self.index).await;
     }
