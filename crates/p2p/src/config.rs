@@ -99,7 +99,8 @@ pub struct Limits {
     pub pending_connections: u32,
     /// No more connections once the process takes so many bytes of memory; 0 for no limit.
     pub memory: usize,
-    /// How long a connection to a peer that is not known lasts without a stream on it.
+    /// How long a connection to a peer that is not known lasts without a stream on it. Gossip keeps a stream open, so
+    /// peers that speak it stay.
     pub idle: Duration,
     /// How long a peer may take to answer a dial or the opening of a stream.
     pub answer: Duration,

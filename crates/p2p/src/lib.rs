@@ -11,10 +11,12 @@
 //! | [`state`] | what the host is doing, for pages and tests |
 //! | [`known_peers`] | peers that are dialed again when they are lost |
 //! | [`gossip`] | topics whose messages the application judges before they travel on |
+//! | [`bitswap`] | blocks asked of peers and served to them |
 //! | [`streams`] | streams for protocols of our own, opened by name, accepted up to a bound |
 
 pub mod backoff;
 mod behaviour;
+pub mod bitswap;
 pub mod config;
 mod driver;
 mod error;
@@ -28,6 +30,7 @@ mod text;
 mod traffic;
 mod transport;
 
+pub use bitswap::{Bitswap, BitswapLimits, BlockSource, FetchError};
 pub use config::{Kademlia, KademliaMode, Limits, NetworkConfig};
 pub use error::{ConnectError, NetworkError, OpenStreamError, QueryError, TopicError};
 pub use gossip::{GossipMessage, Subscription, Verdict};

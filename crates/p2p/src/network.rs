@@ -242,6 +242,11 @@ impl Network {
         self.ask(Command::ListKnown).await.unwrap_or_default()
     }
 
+    /// Others reach us under this address too. A relay and a provider need at least one that is right.
+    pub async fn add_external_address(&self, address: Multiaddr) {
+        self.ask(|reply| Command::AddExternal(address, reply)).await;
+    }
+
     /// Ends all connections with a peer and refuses new ones, or stops refusing.
     pub async fn block(&self, peer: PeerId, blocked: bool) {
         let _ = self.commands.send(Command::Block(peer, blocked)).await;
@@ -280,7 +285,8 @@ impl Network {
         })
     }
 
-    /// Tells the hash table that we have a block.
+    /// Tells the hash table that we have a block. Others find us by it if the host knows an external address of ours,
+    /// a relay's among them.
     ///
     /// # Errors
     /// Kademlia is off, or nobody took the record.
@@ -327,6 +333,10 @@ impl Network {
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    pub(crate) fn stopped(&self) -> CancellationToken {
+        self.stopped.clone()
     }
 
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
