@@ -35,6 +35,8 @@ pub enum NetworkEvent {
     PeerIdentified(PeerId),
     /// The last connection with a peer is gone.
     PeerDisconnected(PeerId),
+    /// A direct connection took the place of a relayed one.
+    HolePunched(PeerId),
     /// A peer was found in the local network. It is not dialed unless it is a known peer.
     PeerDiscovered(KnownPeer),
 }

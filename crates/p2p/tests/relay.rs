@@ -10,7 +10,7 @@ mod common;
 
 use common::{on_tcp, soon, start, state_where};
 use futures::{AsyncReadExt, AsyncWriteExt};
-use ues_p2p::{Multiaddr, Network, NetworkConfig, StreamProtocol};
+use ues_p2p::{Multiaddr, Network, NetworkConfig, NetworkEvent, StreamProtocol};
 
 const HELLO: StreamProtocol = StreamProtocol::new("/ues/test/hello/1");
 
@@ -54,7 +54,9 @@ async fn a_peer_that_listens_nowhere_is_reached_through_its_relay() {
     let (from, mut stream) = soon("the stream", streams.next()).await.unwrap();
     assert_eq!(from, caller.peer_id());
     let mut heard = Vec::new();
-    soon("the words", stream.read_to_end(&mut heard)).await.unwrap();
+    soon("the words", stream.read_to_end(&mut heard))
+        .await
+        .unwrap();
     assert_eq!(heard, b"hello");
     let state = caller.state().await.unwrap();
     let there = state.peers.iter().find(|p| p.peer == peer).unwrap();
@@ -63,7 +65,10 @@ async fn a_peer_that_listens_nowhere_is_reached_through_its_relay() {
     // the reservation comes back when the relay does
     relay.disconnect(hidden.peer_id()).await;
     state_where(&hidden, "the loss", |s| s.reservations.is_empty()).await;
-    state_where(&hidden, "the new reservation", |s| !s.reservations.is_empty()).await;
+    state_where(&hidden, "the new reservation", |s| {
+        !s.reservations.is_empty()
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -87,7 +92,13 @@ async fn peers_that_met_through_a_relay_find_a_direct_way() {
     .await;
     state_where(&hidden, "the reservation", |s| !s.reservations.is_empty()).await;
     let caller = start(on_tcp()).await;
+    let mut events = hidden.events();
     let peer = caller.connect(through(&address, &hidden)).await.unwrap();
+    let punched = NetworkEvent::HolePunched(caller.peer_id());
+    soon("the punch", async {
+        while events.recv().await.unwrap() != punched {}
+    })
+    .await;
     state_where(&caller, "a direct connection", |state| {
         state
             .peers

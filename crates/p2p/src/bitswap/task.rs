@@ -14,7 +14,7 @@ use super::client::{Arrival, Client, FetchError, SessionId};
 use super::message::{Message, Presence, Want};
 use super::serve::{Served, serve};
 use super::server::{Balance, Server};
-use super::wire::{Outlet, ReadError, Room, SendError, read_message, send_all};
+use super::wire::{Mailbox, Outlet, Put, ReadError, Room, SendError, read_message, send_all};
 use super::{BitswapLimits, BitswapStats, BlockSource};
 use crate::network::{Network, NetworkEvent};
 use crate::streams::IncomingStreams;
@@ -36,8 +36,6 @@ pub(super) enum Command {
 
 /// Messages that were read and wait for the task.
 const WAITING_MESSAGES: usize = 8;
-/// Messages to one peer that wait for its stream.
-const WAITING_FOR_PEER: usize = 64;
 /// How often it is looked whether callers still wait.
 const SWEEP: Duration = Duration::from_secs(1);
 
@@ -66,7 +64,7 @@ pub(super) struct Task {
     client: Client,
     server: Server,
     waiters: HashMap<(SessionId, Cid), Vec<Waiter>>,
-    writers: HashMap<PeerId, mpsc::Sender<Message>>,
+    mailboxes: HashMap<PeerId, Arc<Mailbox>>,
     writing: JoinSet<(PeerId, Result<(), SendError>)>,
     outlets: HashMap<PeerId, Outlet>,
     serving: JoinSet<Served>,
@@ -99,7 +97,7 @@ impl Task {
             client: Client::new(limits.client),
             server: Server::new(limits.wants_per_peer),
             waiters: HashMap::new(),
-            writers: HashMap::new(),
+            mailboxes: HashMap::new(),
             writing: JoinSet::new(),
             outlets: HashMap::new(),
             serving: JoinSet::new(),
@@ -263,20 +261,14 @@ impl Task {
             .collect();
         if !presences.is_empty() {
             // Without room for even this, the peer learns it from our silence.
-            self.say(
-                peer,
-                Message {
-                    presences,
-                    ..Message::default()
-                },
-            );
+            self.say(peer, &[], &presences);
         }
     }
 
     /// Carries out what the machines decided.
     fn flush(&mut self) {
         for (peer, wants) in self.client.take_outgoing() {
-            self.say_wants(peer, wants);
+            self.say_wants(peer, &wants);
         }
         for done in self.client.take_done() {
             for session in done.sessions {
@@ -297,37 +289,33 @@ impl Task {
         }
     }
 
-    fn say_wants(&mut self, peer: PeerId, wants: Vec<Want>) {
-        let message = Message {
-            wants,
-            ..Message::default()
-        };
-        if !self.say(peer, message) {
+    fn say_wants(&mut self, peer: PeerId, wants: &[Want]) {
+        if !self.say(peer, wants, &[]) {
             tracing::debug!(%peer, "it does not read what we want");
             self.client.gone(&peer, Instant::now());
         }
     }
 
-    /// Gives a message to the writer of a peer; false if too many wait.
-    fn say(&mut self, peer: PeerId, mut message: Message) -> bool {
-        if let Some(writer) = self.writers.get(&peer) {
-            match writer.try_send(message) {
-                Ok(()) => return true,
-                Err(mpsc::error::TrySendError::Full(_)) => return false,
-                Err(mpsc::error::TrySendError::Closed(back)) => message = back,
+    /// Puts something into the mailbox of a peer; false if it is full.
+    fn say(&mut self, peer: PeerId, wants: &[Want], presences: &[Presence]) -> bool {
+        if let Some(mailbox) = self.mailboxes.get(&peer) {
+            match mailbox.put(wants, presences) {
+                Put::Done => return true,
+                Put::Full => return false,
+                Put::Closed => {}
             }
         }
-        let (writer, messages) = mpsc::channel(WAITING_FOR_PEER);
-        let first = writer.try_send(message).is_ok();
-        self.writers.insert(peer, writer);
-        let sending = send_all(self.network.clone(), peer, messages, self.limits);
+        let mailbox = Arc::<Mailbox>::default();
+        let put = mailbox.put(wants, presences);
+        self.mailboxes.insert(peer, Arc::clone(&mailbox));
+        let sending = send_all(self.network.clone(), peer, mailbox, self.limits);
         self.writing.spawn(async move { (peer, sending.await) });
-        first
+        put == Put::Done
     }
 
     fn on_written(&mut self, peer: PeerId, sent: Result<(), SendError>) {
-        if self.writers.get(&peer).is_some_and(mpsc::Sender::is_closed) {
-            self.writers.remove(&peer);
+        if self.mailboxes.get(&peer).is_some_and(|m| m.is_closed()) {
+            self.mailboxes.remove(&peer);
         }
         if let Err(error) = sent {
             tracing::debug!(%peer, %error, "a message was not sent");

@@ -7,10 +7,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use libp2p::{PeerId, Stream, StreamProtocol};
-use tokio::sync::{Semaphore, mpsc};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::timeout;
 
-use super::message::{MAX_MESSAGE, Message, MessageError};
+use super::message::{MAX_ITEMS, MAX_MESSAGE, Message, MessageError, Presence, Want};
 use super::{BitswapLimits, PROTOCOL, PROTOCOL_1_1};
 use crate::network::Network;
 
@@ -156,23 +157,86 @@ pub(super) enum SendError {
     Io(#[from] io::Error),
 }
 
-/// Sends the messages for one peer in order, until there are none for a while or one fails.
+/// What is to be said to a peer, gathered while its stream is busy.
+#[derive(Debug, Default)]
+pub(super) struct Mailbox {
+    content: Mutex<Content>,
+    filled: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Content {
+    message: Message,
+    closed: bool,
+}
+
+/// What came of putting something into a mailbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Put {
+    Done,
+    /// The peer does not read what is there already.
+    Full,
+    /// Nobody empties it any more.
+    Closed,
+}
+
+impl Mailbox {
+    pub(super) fn put(&self, wants: &[Want], presences: &[Presence]) -> Put {
+        let mut content = self.content.lock();
+        if content.closed {
+            return Put::Closed;
+        }
+        let message = &mut content.message;
+        if message.wants.len() + wants.len() > MAX_ITEMS
+            || message.presences.len() + presences.len() > MAX_ITEMS
+        {
+            return Put::Full;
+        }
+        message.wants.extend_from_slice(wants);
+        message.presences.extend_from_slice(presences);
+        self.filled.notify_one();
+        Put::Done
+    }
+
+    fn take(&self) -> Option<Message> {
+        let message = std::mem::take(&mut self.content.lock().message);
+        (!message.is_empty()).then_some(message)
+    }
+
+    /// Closes it; false if something is in it.
+    fn close_if_empty(&self) -> bool {
+        let mut content = self.content.lock();
+        content.closed = content.message.is_empty();
+        content.closed
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.content.lock().closed
+    }
+}
+
+/// Sends what is in a peer's mailbox, until nothing comes for a while or it cannot be sent.
 pub(super) async fn send_all(
     network: Network,
     peer: PeerId,
-    mut messages: mpsc::Receiver<Message>,
+    mailbox: Arc<Mailbox>,
     limits: BitswapLimits,
 ) -> Result<(), SendError> {
     let mut outlet = Outlet::default();
     loop {
-        match timeout(limits.idle, messages.recv()).await {
-            Ok(Some(message)) => {
-                let longest = limits.message_time;
-                outlet.send(&network, peer, &message, longest).await?;
+        if let Some(message) = mailbox.take() {
+            let longest = limits.message_time;
+            let sent = outlet.send(&network, peer, &message, longest).await;
+            if sent.is_err() {
+                mailbox.content.lock().closed = true;
+                return sent;
             }
-            Ok(None) => return Ok(()),
-            // what came in at the last moment is still sent
-            Err(_) => messages.close(),
+        } else if timeout(limits.idle, mailbox.filled.notified())
+            .await
+            .is_err()
+            && mailbox.close_if_empty()
+        {
+            return Ok(());
         }
     }
 }
@@ -187,6 +251,21 @@ mod tests {
         let room = Room([Room::semaphore(0), Room::semaphore(0)]);
         let mut stream = Cursor::new(bytes);
         read_message(&mut stream, &room, &BitswapLimits::default()).await
+    }
+
+    #[test]
+    fn a_mailbox_gathers_and_has_an_end() {
+        let mailbox = Mailbox::default();
+        let want = Want::cancel(ues_data::raw_cid(b"x"));
+        assert_eq!(mailbox.put(std::slice::from_ref(&want), &[]), Put::Done);
+        let many = vec![want; MAX_ITEMS];
+        assert_eq!(mailbox.put(&many, &[]), Put::Full);
+        assert_eq!(mailbox.put(&many[1..], &[]), Put::Done);
+        assert!(!mailbox.close_if_empty());
+        assert_eq!(mailbox.take().unwrap().wants, many);
+        assert_eq!(mailbox.take(), None);
+        assert!(mailbox.close_if_empty());
+        assert_eq!(mailbox.put(&many[1..], &[]), Put::Closed);
     }
 
     #[tokio::test]

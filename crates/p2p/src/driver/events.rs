@@ -156,7 +156,11 @@ impl Driver {
                 _ => return,
             },
             BehaviourEvent::Dcutr(event) => {
-                tracing::debug!(peer = %event.remote_peer_id, result = ?event.result, "hole punching");
+                let peer = event.remote_peer_id;
+                match event.result {
+                    Ok(_) => self.tell(NetworkEvent::HolePunched(peer)),
+                    Err(error) => tracing::debug!(%peer, %error, "no hole punched"),
+                }
             }
             BehaviourEvent::Kademlia(kad::Event::OutboundQueryProgressed {
                 id,
