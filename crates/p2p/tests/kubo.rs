@@ -282,7 +282,7 @@ async fn small_blocks_and_missing_ones() {
     network.connect(tcp_address(&kubo)).await.unwrap();
     for (cid, data) in &ours {
         let got = tokio::task::block_in_place(|| kubo.bytes(&["block", "get", &cid.to_string()]));
-        assert_eq!(got, data);
+        assert_eq!(got, *data);
     }
     let missing = raw_cid(b"nowhere");
     let found = soon("the answer", bitswap.fetch(&missing, &[kubo.peer()])).await;
