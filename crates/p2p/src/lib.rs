@@ -31,7 +31,7 @@ mod traffic;
 mod transport;
 
 pub use bitswap::{Bitswap, BitswapLimits, BlockSource, FetchError};
-pub use config::{Kademlia, KademliaMode, Limits, NetworkConfig};
+pub use config::{Kademlia, KademliaMode, Limits, NetworkConfig, PrivateNetworkKey};
 pub use error::{ConnectError, NetworkError, OpenStreamError, QueryError, TopicError};
 pub use gossip::{GossipMessage, Subscription, Verdict};
 pub use known_peers::KnownPeer;

@@ -35,7 +35,7 @@ pub enum NetworkEvent {
     PeerIdentified(PeerId),
     /// The last connection with a peer is gone.
     PeerDisconnected(PeerId),
-    /// A direct connection took the place of a relayed one.
+    /// Hole punching led from a relayed connection to a direct one. The side whose dial came through is told.
     HolePunched(PeerId),
     /// A peer was found in the local network. It is not dialed unless it is a known peer.
     PeerDiscovered(KnownPeer),
@@ -48,7 +48,8 @@ const WAITING_EVENTS: usize = 1024;
 /// The longest name of a topic in bytes.
 pub const MAX_TOPIC_BYTES: usize = 256;
 
-/// A running host. Cloning it gives another handle of the same host, which stops when the last is gone.
+/// A running host. Cloning it gives another handle of the same host, which stops when the last
+/// is gone. A running [`Bitswap`](crate::Bitswap) holds one.
 #[derive(Clone)]
 pub struct Network {
     peer: PeerId,
@@ -82,7 +83,10 @@ impl Network {
             .map_err(|e| NetworkError::Secret(e.to_string()))?;
         let peer = keypair.public().to_peer_id();
         let traffic = Traffic::default();
-        let key = config.private_network.as_deref().copied();
+        let key = config
+            .private_network
+            .as_ref()
+            .map(crate::config::PrivateNetworkKey::bytes);
         let (connections, relay_client) =
             transport::build(&keypair, key, config.limits.answer, traffic.clone())?;
         let behaviour = Behaviour::new(&config, &keypair, relay_client)?;

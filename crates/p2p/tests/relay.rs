@@ -92,11 +92,18 @@ async fn peers_that_met_through_a_relay_find_a_direct_way() {
     .await;
     state_where(&hidden, "the reservation", |s| !s.reservations.is_empty()).await;
     let caller = start(on_tcp()).await;
-    let mut events = hidden.events();
+    let (mut at_hidden, mut at_caller) = (hidden.events(), caller.events());
     let peer = caller.connect(through(&address, &hidden)).await.unwrap();
-    let punched = NetworkEvent::HolePunched(caller.peer_id());
     soon("the punch", async {
-        while events.recv().await.unwrap() != punched {}
+        loop {
+            let event = tokio::select! {
+                event = at_hidden.recv() => event.unwrap(),
+                event = at_caller.recv() => event.unwrap(),
+            };
+            if matches!(event, NetworkEvent::HolePunched(_)) {
+                break;
+            }
+        }
     })
     .await;
     state_where(&caller, "a direct connection", |state| {

@@ -239,6 +239,12 @@ impl Server {
         self.peers.remove(peer);
     }
 
+    /// Whether the peer is remembered.
+    #[must_use]
+    pub fn knows(&self, peer: &PeerId) -> bool {
+        self.peers.contains_key(peer)
+    }
+
     /// Who is remembered.
     #[must_use]
     pub fn peers(&self) -> Vec<PeerId> {

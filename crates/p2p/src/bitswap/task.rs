@@ -38,6 +38,8 @@ pub(super) enum Command {
 const WAITING_MESSAGES: usize = 8;
 /// How often it is looked whether callers still wait.
 const SWEEP: Duration = Duration::from_secs(1);
+/// How often it is looked whether those who are remembered are connected.
+const FORGET_ABSENT: Duration = Duration::from_secs(60);
 
 type Waiter = oneshot::Sender<Result<Bytes, FetchError>>;
 
@@ -66,7 +68,8 @@ pub(super) struct Task {
     waiters: HashMap<(SessionId, Cid), Vec<Waiter>>,
     mailboxes: HashMap<PeerId, Arc<Mailbox>>,
     writing: JoinSet<(PeerId, Result<(), SendError>)>,
-    outlets: HashMap<PeerId, Outlet>,
+    /// Streams for answers that are not in use, and since when.
+    outlets: HashMap<PeerId, (Outlet, Instant)>,
     serving: JoinSet<Served>,
     readers: HashMap<PeerId, Readers>,
     room: Arc<Semaphore>,
@@ -113,6 +116,8 @@ impl Task {
         let mut events = self.network.events();
         let mut sweep = tokio::time::interval(SWEEP);
         sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut absent = tokio::time::interval(FORGET_ABSENT);
+        absent.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let stopped = self.network.stopped();
         loop {
             self.flush();
@@ -137,6 +142,7 @@ impl Task {
                 event = events.recv() => self.on_event(event).await,
                 () = tokio::time::sleep_until(tick.into()) => self.client.tick(Instant::now()),
                 _ = sweep.tick() => self.sweep(),
+                _ = absent.tick() => self.forget_absent().await,
             }
         }
     }
@@ -281,7 +287,8 @@ impl Task {
         while self.serving.len() < self.limits.serving
             && let Some(work) = self.server.next_work()
         {
-            let outlet = self.outlets.remove(&work.peer).unwrap_or_default();
+            let outlet = self.outlets.remove(&work.peer);
+            let outlet = outlet.map(|(outlet, _)| outlet).unwrap_or_default();
             let source = Arc::clone(&self.source.0);
             let (network, limits) = (self.network.clone(), self.limits);
             self.serving
@@ -328,7 +335,9 @@ impl Task {
         self.stats.bytes_sent += served.bytes;
         match served.outlet {
             Some(outlet) => {
-                self.outlets.insert(served.peer, outlet);
+                if self.server.knows(&served.peer) {
+                    self.outlets.insert(served.peer, (outlet, Instant::now()));
+                }
                 self.server
                     .work_done(served.peer, served.wants, served.bytes, served.outcome);
             }
@@ -340,16 +349,19 @@ impl Task {
         match event {
             Ok(NetworkEvent::PeerDisconnected(peer)) => self.disconnected(&peer),
             Ok(_) | Err(broadcast::error::RecvError::Closed) => {}
-            Err(broadcast::error::RecvError::Lagged(_)) => {
-                let Some(state) = self.network.state().await else {
-                    return;
-                };
-                let here = |peer: &PeerId| state.peers.iter().any(|p| p.peer == *peer);
-                for peer in self.server.peers() {
-                    if !here(&peer) {
-                        self.disconnected(&peer);
-                    }
-                }
+            Err(broadcast::error::RecvError::Lagged(_)) => self.forget_absent().await,
+        }
+    }
+
+    /// Forgets the peers that are not connected, should something have come from them after they went.
+    async fn forget_absent(&mut self) {
+        let Some(state) = self.network.state().await else {
+            return;
+        };
+        let here = |peer: &PeerId| state.peers.iter().any(|p| p.peer == *peer);
+        for peer in self.server.peers() {
+            if !here(&peer) {
+                self.disconnected(&peer);
             }
         }
     }
@@ -360,9 +372,13 @@ impl Task {
         self.client.gone(peer, Instant::now());
     }
 
-    /// Takes back what nobody waits for any more.
+    /// Takes back what nobody waits for any more, and closes streams that were not used for a while: an open stream
+    /// keeps its connection.
     fn sweep(&mut self) {
         let now = Instant::now();
+        let idle = self.limits.idle;
+        self.outlets
+            .retain(|_, (_, since)| now.duration_since(*since) < idle);
         let Self {
             waiters, client, ..
         } = self;

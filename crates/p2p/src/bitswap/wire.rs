@@ -44,7 +44,8 @@ pub(super) async fn read_message(
 ) -> Result<Option<Message>, ReadError> {
     let late = |_| io::Error::from(io::ErrorKind::TimedOut);
     let length = read_length(stream);
-    let Some(length) = timeout(limits.idle, length).await.map_err(late)?? else {
+    // longer than a writer waits, so that no message goes into a stream that ends at the same moment
+    let Some(length) = timeout(2 * limits.idle, length).await.map_err(late)?? else {
         return Ok(None);
     };
     let kibibytes = u32::try_from(length / 1024 + 1).unwrap_or(u32::MAX);

@@ -206,14 +206,13 @@ impl Driver {
 
     fn on_discovered(&mut self, found: Vec<(PeerId, libp2p::Multiaddr)>) {
         for (peer, address) in found {
-            let known = KnownPeer {
+            // Anybody in the local network can say this, so it is remembered only once the peer answered there. Until
+            // then mDNS itself gives the address to who dials.
+            self.known.retry(&peer, Instant::now());
+            self.tell(NetworkEvent::PeerDiscovered(KnownPeer {
                 peer,
                 addresses: vec![address],
-            };
-            if self.known.contains(&peer) {
-                self.add_known(known.clone());
-            }
-            self.tell(NetworkEvent::PeerDiscovered(known));
+            }));
         }
     }
 
