@@ -14,6 +14,11 @@
 //! | [`bitswap`] | blocks asked of peers and served to them |
 //! | [`streams`] | streams for protocols of our own, opened by name, accepted up to a bound |
 
+#![allow(
+    clippy::result_large_err,
+    reason = "errors name the peers they are about, and a peer id alone takes 80 bytes"
+)]
+
 pub mod backoff;
 mod behaviour;
 pub mod bitswap;
