@@ -202,16 +202,25 @@ async fn a_blocked_peer_and_a_stranger_stay_outside() {
     state_where(&three, "the second peer", |state| state.peers.len() == 2).await;
 }
 
+/// To the wrong key a handshake is noise, which may look like the beginning of something.
+fn impatient() -> NetworkConfig {
+    let limits = Limits {
+        answer: Duration::from_secs(2),
+        ..Limits::default()
+    };
+    NetworkConfig { limits, ..on_tcp() }
+}
+
 #[tokio::test]
 async fn a_private_network_needs_the_key() {
     let private = |key| NetworkConfig {
         private_network: Some(PrivateNetworkKey::new(Zeroizing::new([key; 32]))),
-        ..on_tcp()
+        ..impatient()
     };
     let one = start(private(1)).await;
     let friend = start(private(1)).await;
     let stranger = start(private(2)).await;
-    let passer_by = start(on_tcp()).await;
+    let passer_by = start(impatient()).await;
     connect(&friend, &one).await;
     let address = one.listen_addresses().await.remove(0);
     assert!(stranger.connect(address.clone()).await.is_err());
