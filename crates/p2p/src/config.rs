@@ -30,11 +30,33 @@ pub struct NetworkConfig {
     /// Only these peers may connect, if set; more can be let in at run time.
     pub allow_only: Option<Vec<libp2p::PeerId>>,
     /// The key of a private network. Only TCP is used then, and only who has the key can connect.
-    pub private_network: Option<Zeroizing<[u8; 32]>>,
+    pub private_network: Option<PrivateNetworkKey>,
     /// What we call ourselves towards peers.
     pub agent: String,
     /// How much is taken.
     pub limits: Limits,
+}
+
+/// What the hosts of a private network share. Does not print itself.
+#[derive(Clone)]
+pub struct PrivateNetworkKey(Zeroizing<[u8; 32]>);
+
+impl PrivateNetworkKey {
+    /// A key of 32 random bytes.
+    #[must_use]
+    pub fn new(key: Zeroizing<[u8; 32]>) -> Self {
+        Self(key)
+    }
+
+    pub(crate) fn bytes(&self) -> [u8; 32] {
+        *self.0
+    }
+}
+
+impl std::fmt::Debug for PrivateNetworkKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PrivateNetworkKey")
+    }
 }
 
 impl Default for NetworkConfig {
@@ -99,7 +121,8 @@ pub struct Limits {
     pub pending_connections: u32,
     /// No more connections once the process takes so many bytes of memory; 0 for no limit.
     pub memory: usize,
-    /// How long a connection to a peer that is not known lasts without a stream on it.
+    /// How long a connection to a peer that is not known lasts without a stream on it. Gossip keeps a stream open, so
+    /// peers that speak it stay.
     pub idle: Duration,
     /// How long a peer may take to answer a dial or the opening of a stream.
     pub answer: Duration,
@@ -215,7 +238,8 @@ mod tests {
         assert!(config.check().is_ok());
         config.listen = vec!["/ip4/127.0.0.1/udp/0/quic-v1".parse().unwrap()];
         assert!(config.check().is_ok());
-        config.private_network = Some(Zeroizing::new([1; 32]));
+        config.private_network = Some(PrivateNetworkKey::new(Zeroizing::new([77; 32])));
+        assert!(!format!("{config:?}").contains("77, 77"));
         assert!(config.check().is_err());
         config.listen = vec!["/ip4/127.0.0.1/tcp/0/ws".parse().unwrap()];
         assert!(config.check().is_err());

@@ -122,12 +122,12 @@ impl KnownPeers {
         }
     }
 
-    /// Something changed (a new network, say): who waits is due at once.
-    pub fn retry_now(&mut self, now: Instant) {
-        for entry in self.peers.values_mut() {
-            if let Status::Waiting(until) = &mut entry.status {
-                *until = now;
-            }
+    /// There is reason to believe that the peer can be reached: if it waits, it is due at once.
+    pub fn retry(&mut self, peer: &PeerId, now: Instant) {
+        if let Some(entry) = self.peers.get_mut(peer)
+            && let Status::Waiting(until) = &mut entry.status
+        {
+            *until = now;
         }
     }
 
@@ -221,6 +221,8 @@ mod tests {
         peers.connected(&one.peer);
         peers.lost(&one.peer, now, 0);
         assert_eq!(peers.next_due(now), Some(Duration::from_secs(1)));
+        peers.retry(&one.peer, now);
+        assert_eq!(peers.due(now).len(), 1);
     }
 
     #[test]

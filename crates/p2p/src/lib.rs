@@ -12,6 +12,7 @@
 //! | [`known_peers`] | peers that are dialed again when they are lost |
 //! | [`gossip`] | topics whose messages the application judges before they travel on |
 //! | [`sync`], [`pairing`] | devices that hold one repository, and how another is invited |
+//! | [`bitswap`] | blocks asked of peers and served to them |
 //! | [`streams`] | streams for protocols of our own, opened by name, accepted up to a bound |
 
 #![allow(
@@ -21,6 +22,7 @@
 
 pub mod backoff;
 mod behaviour;
+pub mod bitswap;
 pub mod config;
 mod driver;
 mod error;
@@ -38,7 +40,8 @@ mod text;
 mod traffic;
 mod transport;
 
-pub use config::{Kademlia, KademliaMode, Limits, NetworkConfig};
+pub use bitswap::{Bitswap, BitswapLimits, BlockSource, FetchError};
+pub use config::{Kademlia, KademliaMode, Limits, NetworkConfig, PrivateNetworkKey};
 pub use error::{ConnectError, NetworkError, OpenStreamError, QueryError, TopicError};
 pub use gossip::{GossipMessage, Subscription, Verdict};
 pub use known_peers::KnownPeer;

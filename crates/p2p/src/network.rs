@@ -35,6 +35,8 @@ pub enum NetworkEvent {
     PeerIdentified(PeerId),
     /// The last connection with a peer is gone.
     PeerDisconnected(PeerId),
+    /// Hole punching led from a relayed connection to a direct one. The side whose dial came through is told.
+    HolePunched(PeerId),
     /// A peer was found in the local network. It is not dialed unless it is a known peer.
     PeerDiscovered(KnownPeer),
 }
@@ -46,7 +48,8 @@ const WAITING_EVENTS: usize = 1024;
 /// The longest name of a topic in bytes.
 pub const MAX_TOPIC_BYTES: usize = 256;
 
-/// A running host. Cloning it gives another handle of the same host, which stops when the last is gone.
+/// A running host. Cloning it gives another handle of the same host, which stops when the last
+/// is gone. A running [`Bitswap`](crate::Bitswap) holds one.
 #[derive(Clone)]
 pub struct Network {
     peer: PeerId,
@@ -80,7 +83,10 @@ impl Network {
             .map_err(|e| NetworkError::Secret(e.to_string()))?;
         let peer = keypair.public().to_peer_id();
         let traffic = Traffic::default();
-        let key = config.private_network.as_deref().copied();
+        let key = config
+            .private_network
+            .as_ref()
+            .map(crate::config::PrivateNetworkKey::bytes);
         let (connections, relay_client) =
             transport::build(&keypair, key, config.limits.answer, traffic.clone())?;
         let behaviour = Behaviour::new(&config, &keypair, relay_client)?;
@@ -242,6 +248,11 @@ impl Network {
         self.ask(Command::ListKnown).await.unwrap_or_default()
     }
 
+    /// Others reach us under this address too. A relay and a provider need at least one that is right.
+    pub async fn add_external_address(&self, address: Multiaddr) {
+        self.ask(|reply| Command::AddExternal(address, reply)).await;
+    }
+
     /// Ends all connections with a peer and refuses new ones, or stops refusing.
     pub async fn block(&self, peer: PeerId, blocked: bool) {
         let _ = self.commands.send(Command::Block(peer, blocked)).await;
@@ -280,7 +291,8 @@ impl Network {
         })
     }
 
-    /// Tells the hash table that we have a block.
+    /// Tells the hash table that we have a block. Others find us by it if the host knows an external address of ours,
+    /// a relay's among them.
     ///
     /// # Errors
     /// Kademlia is off, or nobody took the record.
@@ -327,6 +339,10 @@ impl Network {
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    pub(crate) fn stopped(&self) -> CancellationToken {
+        self.stopped.clone()
     }
 
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {

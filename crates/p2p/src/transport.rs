@@ -15,7 +15,6 @@ use crate::error::NetworkError;
 use crate::traffic::Traffic;
 
 type Connections = Boxed<(PeerId, StreamMuxerBox)>;
-type TcpByName = dns::tokio::Transport<tcp::tokio::Transport>;
 
 /// All transports as one, and the relay client's other half.
 pub(crate) fn build(
@@ -37,7 +36,7 @@ pub(crate) fn build(
         .boxed();
     let direct = match private_network {
         Some(key) => private_tcp(noise, key),
-        None => public(keypair, noise),
+        None => public(keypair, &noise),
     };
     let all = TransportTimeout::new(OrTransport::new(relayed, direct), longest_setup)
         .map(move |either, _| {
@@ -48,40 +47,44 @@ pub(crate) fn build(
     Ok((all, relay_client))
 }
 
-fn tcp_by_name() -> TcpByName {
-    let tcp = || tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
+/// Lets a transport be dialed by host names.
+fn by_name<T>(make: impl Fn() -> T) -> dns::tokio::Transport<T> {
     // Without the system's resolver only numeric addresses work, which is no reason not to start.
-    dns::tokio::Transport::system(tcp()).unwrap_or_else(|error| {
+    dns::tokio::Transport::system(make()).unwrap_or_else(|error| {
         tracing::warn!(%error, "no name servers, names in addresses cannot be resolved");
-        dns::tokio::Transport::custom(tcp(), ResolverConfig::default(), ResolverOpts::default())
+        dns::tokio::Transport::custom(make(), ResolverConfig::default(), ResolverOpts::default())
     })
 }
 
-fn public(keypair: &Keypair, noise: noise::Config) -> Connections {
-    let tcp = tcp_by_name()
+fn tcp() -> tcp::tokio::Transport {
+    tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
+}
+
+fn public(keypair: &Keypair, noise: &noise::Config) -> Connections {
+    let quic_or_tcp = by_name(|| {
+        let quic = quic::tokio::Transport::new(quic::Config::new(keypair))
+            .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+        let tcp = tcp()
+            .upgrade(Version::V1Lazy)
+            .authenticate(noise.clone())
+            .multiplex(yamux::Config::default())
+            .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+        OrTransport::new(quic, tcp).map(|either, _| either.into_inner())
+    });
+    let websocket = websocket::Config::new(by_name(tcp))
         .upgrade(Version::V1Lazy)
         .authenticate(noise.clone())
         .multiplex(yamux::Config::default())
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
-    let websocket = websocket::Config::new(tcp_by_name())
-        .upgrade(Version::V1Lazy)
-        .authenticate(noise)
-        .multiplex(yamux::Config::default())
-        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
-    let quic = quic::tokio::Transport::new(quic::Config::new(keypair))
-        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
     // TCP would take a WebSocket address for its own, so WebSocket comes first.
-    OrTransport::new(websocket, OrTransport::new(tcp, quic))
-        .map(|either, _| match either {
-            futures::future::Either::Left(connection) => connection,
-            futures::future::Either::Right(other) => other.into_inner(),
-        })
+    OrTransport::new(websocket, quic_or_tcp)
+        .map(|either, _| either.into_inner())
         .boxed()
 }
 
 fn private_tcp(noise: noise::Config, key: [u8; 32]) -> Connections {
     let pnet = PnetConfig::new(PreSharedKey::new(key));
-    tcp_by_name()
+    by_name(tcp)
         .and_then(move |socket, _| pnet.handshake(socket))
         .upgrade(Version::V1Lazy)
         .authenticate(noise)

@@ -11,12 +11,15 @@ mod common;
 use std::time::Duration;
 
 use common::{connect, on_tcp, pair, secret, soon, start, state_where};
-use futures::{AsyncReadExt, AsyncWriteExt};
+use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
+use libp2p::swarm::SwarmEvent;
+use tokio::sync::broadcast;
 use ues_p2p::config::Limits;
 use ues_p2p::rate::Rate;
 use ues_p2p::{
-    ConnectError, Kademlia, KademliaMode, KnownPeer, Network, NetworkConfig, NetworkError,
-    NetworkEvent, OpenStreamError, PeerId, StreamProtocol, TopicError, Verdict,
+    ConnectError, Kademlia, KademliaMode, KnownPeer, Multiaddr, Network, NetworkConfig,
+    NetworkError, NetworkEvent, OpenStreamError, PeerId, PrivateNetworkKey, StreamProtocol,
+    TopicError, Verdict,
 };
 use zeroize::Zeroizing;
 
@@ -81,6 +84,11 @@ async fn a_stream_carries_bytes_both_ways_over_every_transport() {
         assert_eq!(state.peers[0].peer, one.peer_id());
         assert!(state.peers[0].agent.starts_with("ues/"));
         assert!(!state.peers[0].connections[0].relayed);
+        let json = serde_json::to_value(&state).unwrap();
+        let there = &json["peers"][0];
+        assert_eq!(there["peer"], one.peer_id().to_string());
+        assert_eq!(there["connections"][0]["direction"], "outgoing");
+        assert!(there["connections"][0]["roundTripMicros"].is_u64());
         two.shutdown().await;
         state_where(&one, "the goodbye", |state| state.peers.is_empty()).await;
         one.shutdown().await;
@@ -124,20 +132,14 @@ async fn streams_that_nobody_takes_are_bounded() {
     let mut streams = one.accept_streams(ECHO).unwrap();
     let mut opened = Vec::new();
     for _ in 0..8 {
-        let mut stream = two.open_stream(one.peer_id(), ECHO).await.unwrap();
-        // a stream exists for the other side once something is written
-        stream.write_all(b"x").await.unwrap();
-        stream.flush().await.unwrap();
-        opened.push(stream);
+        opened.push(two.open_stream(one.peer_id(), ECHO).await.unwrap());
     }
     // Those that were refused are reset, which their reader sees.
-    let mut reset = 0;
     for stream in opened.iter_mut().skip(3) {
         let mut byte = [0];
         let read = soon("the reset", stream.read(&mut byte)).await;
-        reset += usize::from(matches!(read, Ok(0) | Err(_)));
+        assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
     }
-    assert_eq!(reset, 5);
     for _ in 0..3 {
         assert!(soon("a stream", streams.next()).await.is_some());
     }
@@ -167,20 +169,20 @@ async fn wrong_settings_and_peers_are_told() {
     );
 }
 
+async fn disconnected(events: &mut broadcast::Receiver<NetworkEvent>, peer: PeerId) {
+    let gone = NetworkEvent::PeerDisconnected(peer);
+    soon("the end of the connection", async {
+        while events.recv().await.unwrap() != gone {}
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_blocked_peer_and_a_stranger_stay_outside() {
     let (one, two) = pair().await;
     let mut events = two.events();
     one.block(two.peer_id(), true).await;
-    loop {
-        if soon("the end of the connection", events.recv())
-            .await
-            .unwrap()
-            == NetworkEvent::PeerDisconnected(one.peer_id())
-        {
-            break;
-        }
-    }
+    disconnected(&mut events, one.peer_id()).await;
     let three = start(NetworkConfig {
         allow_only: Some(vec![one.peer_id()]),
         ..on_tcp()
@@ -189,8 +191,9 @@ async fn a_blocked_peer_and_a_stranger_stay_outside() {
     connect(&one, &three).await;
     let address = three.listen_addresses().await.remove(0);
     // The refusal comes after the handshake, so the caller may see a connection that ends at once.
-    let _ = two.connect(address.clone()).await;
-    state_where(&two, "no connection", |state| state.peers.is_empty()).await;
+    if two.connect(address.clone()).await.is_ok() {
+        disconnected(&mut events, three.peer_id()).await;
+    }
     let state = three.state().await.unwrap();
     assert_eq!(state.peers.len(), 1);
     assert_eq!(state.peers[0].peer, one.peer_id());
@@ -199,16 +202,25 @@ async fn a_blocked_peer_and_a_stranger_stay_outside() {
     state_where(&three, "the second peer", |state| state.peers.len() == 2).await;
 }
 
+/// To the wrong key a handshake is noise, which may look like the beginning of something.
+fn impatient() -> NetworkConfig {
+    let limits = Limits {
+        answer: Duration::from_secs(2),
+        ..Limits::default()
+    };
+    NetworkConfig { limits, ..on_tcp() }
+}
+
 #[tokio::test]
 async fn a_private_network_needs_the_key() {
     let private = |key| NetworkConfig {
-        private_network: Some(Zeroizing::new([key; 32])),
-        ..on_tcp()
+        private_network: Some(PrivateNetworkKey::new(Zeroizing::new([key; 32]))),
+        ..impatient()
     };
     let one = start(private(1)).await;
     let friend = start(private(1)).await;
     let stranger = start(private(2)).await;
-    let passer_by = start(on_tcp()).await;
+    let passer_by = start(impatient()).await;
     connect(&friend, &one).await;
     let address = one.listen_addresses().await.remove(0);
     assert!(stranger.connect(address.clone()).await.is_err());
@@ -240,38 +252,70 @@ async fn a_known_peer_is_dialed_again_when_it_comes_back() {
     };
     let _one = Network::start(again, key).await.unwrap();
     state_where(&two, "the second connection", |s| s.peers.len() == 1).await;
-    assert!(two.known_peers().await[0].addresses.len() > 0);
+    assert!(!two.known_peers().await[0].addresses.is_empty());
     assert!(two.remove_known_peer(peer).await);
     assert!(two.known_peers().await.is_empty());
+}
+
+/// A peer that answers pings and does nothing else.
+async fn idle_peer() -> (PeerId, Multiaddr) {
+    let mut swarm = libp2p::SwarmBuilder::with_new_identity()
+        .with_tokio()
+        .with_tcp(
+            libp2p::tcp::Config::default(),
+            libp2p::noise::Config::new,
+            libp2p::yamux::Config::default,
+        )
+        .unwrap()
+        .with_behaviour(|_| libp2p::ping::Behaviour::default())
+        .unwrap()
+        .with_swarm_config(|config| config.with_idle_connection_timeout(common::PATIENCE))
+        .build();
+    let listen = "/ip4/127.0.0.1/tcp/0".parse().unwrap();
+    swarm.listen_on(listen).unwrap();
+    let peer = *swarm.local_peer_id();
+    loop {
+        if let SwarmEvent::NewListenAddr { address, .. } = swarm.select_next_some().await {
+            tokio::spawn(swarm.for_each(|_| async {}));
+            return (peer, address);
+        }
+    }
 }
 
 #[tokio::test]
 async fn a_known_peer_stays_connected_without_streams_and_others_do_not() {
     let limits = Limits {
-        idle: Duration::from_millis(200),
+        idle: Duration::from_millis(100),
         ..Limits::default()
     };
-    let config = || NetworkConfig {
-        limits: limits.clone(),
-        ..on_tcp()
-    };
-    let (one, two, three) = (
-        start(config()).await,
-        start(config()).await,
-        start(config()).await,
-    );
-    for (this, that) in [(&one, &two), (&two, &one)] {
-        let known = KnownPeer {
-            peer: that.peer_id(),
-            addresses: that.state().await.unwrap().listening,
-        };
-        this.add_known_peer(known).await;
+    let one = start(NetworkConfig { limits, ..on_tcp() }).await;
+    let ((known, known_at), (other, other_at)) = (idle_peer().await, idle_peer().await);
+    one.add_known_peer(KnownPeer {
+        peer: known,
+        addresses: vec![known_at],
+    })
+    .await;
+    let mut events = one.events();
+    let mut states = one.watch();
+    soon("the known peer", states.wait_for(|s| s.peers.len() == 1))
+        .await
+        .unwrap();
+    // Five times somebody comes and goes, and the known peer stays all the while.
+    for _ in 0..5 {
+        one.connect_peer(other, vec![other_at.clone()])
+            .await
+            .unwrap();
+        loop {
+            match soon("the idle one to go", events.recv()).await.unwrap() {
+                NetworkEvent::PeerDisconnected(peer) => {
+                    assert_eq!(peer, other);
+                    break;
+                }
+                _ => assert_ne!(one.state().await.unwrap().peers.len(), 0),
+            }
+        }
     }
-    state_where(&one, "the known peer", |s| s.peers.len() == 1).await;
-    connect(&three, &one).await;
-    state_where(&one, "both", |s| s.peers.len() == 2).await;
-    let state = state_where(&one, "the idle one to go", |s| s.peers.len() == 1).await;
-    assert_eq!(state.peers[0].peer, two.peer_id());
+    assert_eq!(one.state().await.unwrap().peers[0].peer, known);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -375,9 +419,20 @@ async fn providers_are_found_through_a_third_peer() {
         })
         .await;
     }
+    let address = one.listen_addresses().await.remove(0);
+    one.add_external_address(address).await;
     let cid = ues_data::raw_cid(b"something");
     soon("the record", one.provide(&cid)).await.unwrap();
-    let found = soon("the answer", two.find_providers(&cid)).await.unwrap();
+    // Nobody confirms a provider record, so it may come a little later.
+    let found = soon("the provider", async {
+        loop {
+            let found = two.find_providers(&cid).await.unwrap();
+            if !found.is_empty() {
+                break found;
+            }
+        }
+    })
+    .await;
     assert_eq!(found, [one.peer_id()]);
     let other = ues_data::raw_cid(b"something else");
     let found = soon("the answer", two.find_providers(&other))

@@ -183,17 +183,23 @@ impl Message {
         let message =
             proto::Message::decode(bytes).map_err(|e| MessageError::Protobuf(e.to_string()))?;
         let wantlist = message.wantlist.unwrap_or_default();
-        let named = message
-            .payload
-            .into_iter()
-            .map(|block| Ok((cid_under(&block.prefix, &block.data)?, own(block.data, length)?)));
+        let named = message.payload.into_iter().map(|block| {
+            Ok((
+                cid_under(&block.prefix, &block.data)?,
+                own(block.data, length)?,
+            ))
+        });
         let unnamed = message.blocks.into_iter().map(|data| {
             let cid = Cid::new_v0(sha256_multihash(&data))
                 .map_err(|e| MessageError::Prefix(e.to_string()))?;
             Ok((cid, own(data, length)?))
         });
         Ok(Self {
-            wants: wantlist.entries.iter().map(want).collect::<Result<_, _>>()?,
+            wants: wantlist
+                .entries
+                .iter()
+                .map(want)
+                .collect::<Result<_, _>>()?,
             full: wantlist.full,
             blocks: named.chain(unnamed).collect::<Result<_, MessageError>>()?,
             presences: message
@@ -275,8 +281,7 @@ fn cid_under(prefix: &[u8], data: &[u8]) -> Result<Cid, MessageError> {
     let mut rest = prefix;
     let mut numbers = [0_u64; 4];
     for number in &mut numbers {
-        let (value, used) =
-            varint::read(rest).map_err(|e| MessageError::Prefix(e.to_string()))?;
+        let (value, used) = varint::read(rest).map_err(|e| MessageError::Prefix(e.to_string()))?;
         *number = value;
         rest = rest.get(used..).unwrap_or_default();
     }
@@ -319,7 +324,11 @@ fn check_counts(message: &[u8]) -> Result<(), MessageError> {
         }
         Ok(())
     })?;
-    for (count, what) in [(wants, "wants"), (blocks, "blocks"), (presences, "presences")] {
+    for (count, what) in [
+        (wants, "wants"),
+        (blocks, "blocks"),
+        (presences, "presences"),
+    ] {
         if count > MAX_ITEMS {
             return Err(MessageError::TooMany(what));
         }

@@ -21,9 +21,8 @@ fn algorithm() -> impl Strategy<Value = HashAlgorithm> {
 }
 
 fn block() -> impl Strategy<Value = (Cid, Bytes)> {
-    let named = (algorithm(), 0_u64..1 << 40, vec(any::<u8>(), 0..300)).prop_map(
-        |(algorithm, codec, data)| (cid_of(codec, algorithm, &data), Bytes::from(data)),
-    );
+    let named = (algorithm(), 0_u64..1 << 40, vec(any::<u8>(), 0..300))
+        .prop_map(|(algorithm, codec, data)| (cid_of(codec, algorithm, &data), Bytes::from(data)));
     let old = vec(any::<u8>(), 0..300).prop_map(|data| {
         let cid = Cid::new_v0(sha256_multihash(&data)).unwrap();
         (cid, Bytes::from(data))

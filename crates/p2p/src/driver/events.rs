@@ -156,7 +156,11 @@ impl Driver {
                 _ => return,
             },
             BehaviourEvent::Dcutr(event) => {
-                tracing::debug!(peer = %event.remote_peer_id, result = ?event.result, "hole punching");
+                let peer = event.remote_peer_id;
+                match event.result {
+                    Ok(_) => self.tell(NetworkEvent::HolePunched(peer)),
+                    Err(error) => tracing::debug!(%peer, %error, "no hole punched"),
+                }
             }
             BehaviourEvent::Kademlia(kad::Event::OutboundQueryProgressed {
                 id,
@@ -202,14 +206,13 @@ impl Driver {
 
     fn on_discovered(&mut self, found: Vec<(PeerId, libp2p::Multiaddr)>) {
         for (peer, address) in found {
-            let known = KnownPeer {
+            // Anybody in the local network can say this, so it is remembered only once the peer answered there. Until
+            // then mDNS itself gives the address to who dials.
+            self.known.retry(&peer, Instant::now());
+            self.tell(NetworkEvent::PeerDiscovered(KnownPeer {
                 peer,
                 addresses: vec![address],
-            };
-            if self.known.contains(&peer) {
-                self.add_known(known.clone());
-            }
-            self.tell(NetworkEvent::PeerDiscovered(known));
+            }));
         }
     }
 

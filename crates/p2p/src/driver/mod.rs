@@ -47,6 +47,7 @@ pub(crate) enum Command {
     AddKnown(KnownPeer, oneshot::Sender<()>),
     RemoveKnown(PeerId, oneshot::Sender<bool>),
     ListKnown(oneshot::Sender<Vec<KnownPeer>>),
+    AddExternal(Multiaddr, oneshot::Sender<()>),
     Block(PeerId, bool),
     Allow(PeerId, bool),
     Publish(String, Bytes, Reply<(), TopicError>),
@@ -307,6 +308,10 @@ impl Driver {
             }
             Command::ListKnown(reply) => {
                 let _ = reply.send(self.known.list());
+            }
+            Command::AddExternal(address, reply) => {
+                self.swarm.add_external_address(address);
+                let _ = reply.send(());
             }
             Command::Block(peer, on) => {
                 let list = &mut self.swarm.behaviour_mut().blocked;

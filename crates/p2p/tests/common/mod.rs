@@ -58,6 +58,6 @@ pub async fn state_where(
     is_so: impl FnMut(&NetworkState) -> bool,
 ) -> NetworkState {
     let mut states = network.watch();
-    let state = soon(what, states.wait_for(is_so)).await.unwrap().clone();
-    state
+    let found = soon(what, states.wait_for(is_so)).await.unwrap();
+    NetworkState::clone(&found)
 }
