@@ -35,4 +35,4 @@ pub use sequence::Place;
 pub use set::{Set, SetChange, SetEdit};
 pub use text::{Anchor, Expand, MAX_KEY_BYTES, Mark, Text, TextEdit, TextStep};
 pub use value::Value;
-pub use wire::MAX_EDIT_BYTES;
+pub use wire::{MAX_EDIT_BYTES, MAX_STATE_BYTES};

@@ -16,7 +16,7 @@ use proptest::prelude::*;
 use ues_data::Ipld;
 use ues_sync::crdt::*;
 
-use network::{acts, check, orders};
+use network::{Operation, acts, check, orders};
 use reference::Tree;
 
 const WRITERS: usize = 4;
@@ -92,6 +92,61 @@ fn edit_text(text: &Text, _: &Origin, [a, b, c]: [u64; 3]) -> TextEdit {
         steps.push(text.insert(position, &run.collect::<String>()).unwrap());
     }
     TextEdit { steps }
+}
+
+/// Places that no honest author would choose, but that can be applied.
+fn edit_wild(text: &Text, origin: &Origin, [a, b, c]: [u64; 3]) -> TextEdit {
+    let len = text.len();
+    let element = |n: u64| (len > 0 && n % 5 > 0).then(|| text.element(n / 5 % len).unwrap());
+    let place = match (element(a), b % 2) {
+        (Some(parent), 0) => Place::Before { parent },
+        (parent, _) => Place::After {
+            parent,
+            next: element(c),
+        },
+    };
+    let run = ["x", "yz", "1234"][(c % 3) as usize];
+    let edit = TextEdit {
+        steps: vec![TextStep::Insert(place, run.into())],
+    };
+    match text.clone().apply(origin, &edit) {
+        Ok(()) => edit,
+        Err(_) => edit_text(text, origin, [a, b, c]),
+    }
+}
+
+/// What the slow tree makes of all operations.
+fn slow_text(made: &[Operation<TextEdit>]) -> Ipld {
+    let mut tree = Tree::new();
+    let mut marks = Vec::new();
+    for operation in made {
+        let mut dot = operation.origin.dot;
+        for step in &operation.edit.steps {
+            match step {
+                TextStep::Insert(place, text) => {
+                    tree.insert(dot, *place, text.chars().collect());
+                    dot = dot.plus(text.chars().count() as u32).unwrap();
+                }
+                TextStep::Delete(first, count) => tree.delete(*first, *count),
+                TextStep::Mark(mark) => {
+                    let origin = Origin {
+                        dot,
+                        ..operation.origin.clone()
+                    };
+                    marks.push((origin, mark.clone()));
+                    dot = dot.plus(1).unwrap();
+                }
+            }
+        }
+    }
+    let marked = tree.marked(&marks);
+    let text: String = marked.iter().map(|(char, _)| char).collect();
+    let mut expected = BTreeMap::from([("text".to_owned(), Ipld::String(text))]);
+    let facets = facets(&marked);
+    if !facets.is_empty() {
+        expected.insert("facets".to_owned(), Ipld::List(facets));
+    }
+    Ipld::Map(expected)
 }
 
 /// Facets as the naive version of the text has them: equal neighbours together, in bytes.
@@ -172,33 +227,13 @@ proptest! {
     #[test]
     fn texts_converge(acts in acts(80), orders in orders()) {
         let (state, made) = check::<Text>(WRITERS, &acts, &orders, edit_text);
-        let mut tree = Tree::new();
-        let mut marks = Vec::new();
-        for operation in &made {
-            let mut dot = operation.origin.dot;
-            for step in &operation.edit.steps {
-                match step {
-                    TextStep::Insert(place, text) => {
-                        tree.insert(dot, *place, text.chars().collect());
-                        dot = dot.plus(text.chars().count() as u32).unwrap();
-                    }
-                    TextStep::Delete(first, count) => tree.delete(*first, *count),
-                    TextStep::Mark(mark) => {
-                        let origin = Origin { dot, ..operation.origin.clone() };
-                        marks.push((origin, mark.clone()));
-                        dot = dot.plus(1).unwrap();
-                    }
-                }
-            }
-        }
-        let marked = tree.marked(&marks);
-        let text: String = marked.iter().map(|(char, _)| char).collect();
-        let mut expected = BTreeMap::from([("text".to_owned(), Ipld::String(text))]);
-        let facets = facets(&marked);
-        if !facets.is_empty() {
-            expected.insert("facets".to_owned(), Ipld::List(facets));
-        }
-        prop_assert_eq!(state.value(), Ipld::Map(expected));
+        prop_assert_eq!(state.value(), slow_text(&made));
+    }
+
+    #[test]
+    fn texts_with_odd_places_converge(acts in acts(80), orders in orders()) {
+        let (state, made) = check::<Text>(WRITERS, &acts, &orders, edit_wild);
+        prop_assert_eq!(state.value(), slow_text(&made));
     }
 
     #[test]
