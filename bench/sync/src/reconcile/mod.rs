@@ -14,7 +14,14 @@ use crate::clock::Numbers;
 /// How many items differ, half of them on each side.
 const DIFFERENCES: [usize; 4] = [0, 1, 100, 10_000];
 
-/// The sets of both sides, in no order.
+/// Where the items that differ lie in the order of all. Coded symbols know no order.
+#[derive(Clone, Copy)]
+enum Lie {
+    Anywhere,
+    Newest,
+}
+
+/// The sets of both sides, what they share first.
 struct Sets {
     local: Vec<Item>,
     remote: Vec<Item>,
@@ -62,8 +69,22 @@ pub fn run(items: usize) -> anyhow::Result<()> {
             ("ours, difference known", ours::run(&sets, Some(found))?),
             ("ours, half of it known", ours::run(&sets, Some(found / 2))?),
             ("ours, nothing known", ours::run(&sets, None)?),
-            ("negentropy 0.5.3", negentropies::run(&sets)?),
-            ("Merkle Search Tree", trees::run(&sets)?),
+            (
+                "negentropy 0.5.3, they lie anywhere",
+                negentropies::run(&sets, Lie::Anywhere)?,
+            ),
+            (
+                "negentropy 0.5.3, they are the newest",
+                negentropies::run(&sets, Lie::Newest)?,
+            ),
+            (
+                "Merkle Search Tree, they lie anywhere",
+                trees::run(&sets, Lie::Anywhere)?,
+            ),
+            (
+                "Merkle Search Tree, they are the newest",
+                trees::run(&sets, Lie::Newest)?,
+            ),
         ];
         for (name, cost) in ways {
             if !cost.only_local.iter().eq(local.difference(&remote))

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use negentropy::{Id, Negentropy, NegentropyStorageVector};
 use ues_sync::reconcile::Item;
 
-use super::{Cost, Sets};
+use super::{Cost, Lie, Sets};
 use crate::clock::Clock;
 
 /// An identifier of 32 bytes, as it wants them.
@@ -17,22 +17,25 @@ fn blake3_of(item: &Item) -> blake3::Hash {
     blake3::hash(&item.0)
 }
 
-/// Items lie anywhere in time.
-fn storage(items: &[Item]) -> anyhow::Result<NegentropyStorageVector> {
+fn storage(items: &[Item], lie: Lie) -> anyhow::Result<NegentropyStorageVector> {
     let mut storage = NegentropyStorageVector::with_capacity(items.len());
-    for item in items {
+    for (time, item) in items.iter().enumerate() {
         let [a, b, c, d, ..] = item.0;
-        storage.insert(u32::from_le_bytes([a, b, c, d]).into(), id(item))?;
+        let time = match lie {
+            Lie::Anywhere => u32::from_le_bytes([a, b, c, d]).into(),
+            Lie::Newest => time as u64,
+        };
+        storage.insert(time, id(item))?;
     }
     storage.seal()?;
     Ok(storage)
 }
 
-pub fn run(sets: &Sets) -> anyhow::Result<Cost> {
+pub fn run(sets: &Sets, lie: Lie) -> anyhow::Result<Cost> {
     let mut cost = Cost::default();
     let clock = Clock::start()?;
-    let local = storage(&sets.local)?;
-    let remote = storage(&sets.remote)?;
+    let local = storage(&sets.local, lie)?;
+    let remote = storage(&sets.remote, lie)?;
     cost.prepare = clock.seconds()?;
     let clock = Clock::start()?;
     let mut client = Negentropy::borrowed(&local, 0)?;

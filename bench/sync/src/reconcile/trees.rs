@@ -9,7 +9,7 @@ use ues_data::source::Layered;
 use ues_data::{Cid, Ipld, dag_cbor, raw_cid};
 use ues_sync::reconcile::Item;
 
-use super::{Cost, Sets};
+use super::{Cost, Lie, Sets};
 use crate::clock::Clock;
 
 /// Bytes of a CID in a request.
@@ -17,20 +17,26 @@ const CID: usize = 36;
 
 type Blocks = HashMap<Cid, Bytes>;
 
-fn key(item: &Item) -> String {
-    format!("op/{:032x}", u128::from_be_bytes(item.0))
+fn key(item: &Item, time: usize, lie: Lie) -> String {
+    let item = u128::from_be_bytes(item.0);
+    match lie {
+        Lie::Anywhere => format!("op/{item:032x}"),
+        Lie::Newest => format!("op/{time:012}-{item:032x}"),
+    }
 }
 
 fn item(key: &[u8]) -> anyhow::Result<Item> {
-    let digits = std::str::from_utf8(key)?.strip_prefix("op/");
-    let number = u128::from_str_radix(digits.context("a key of an item")?, 16)?;
+    let key = std::str::from_utf8(key)?;
+    let digits = key.rsplit(['/', '-']).next().context("a key of an item")?;
+    let number = u128::from_str_radix(digits, 16)?;
     Ok(Item(number.to_be_bytes()))
 }
 
-fn tree(items: &[Item]) -> anyhow::Result<(Cid, Blocks)> {
+fn tree(items: &[Item], lie: Lie) -> anyhow::Result<(Cid, Blocks)> {
     let mut entries: Vec<(String, Cid)> = items
         .iter()
-        .map(|item| (key(item), raw_cid(&item.0)))
+        .enumerate()
+        .map(|(time, item)| (key(item, time, lie), raw_cid(&item.0)))
         .collect();
     entries.sort_unstable();
     let mut blocks = Blocks::new();
@@ -61,11 +67,11 @@ fn children(block: &[u8]) -> anyhow::Result<Vec<Cid>> {
     Ok(children)
 }
 
-pub fn run(sets: &Sets) -> anyhow::Result<Cost> {
+pub fn run(sets: &Sets, lie: Lie) -> anyhow::Result<Cost> {
     let mut cost = Cost::default();
     let clock = Clock::start()?;
-    let (local_root, local) = tree(&sets.local)?;
-    let (remote_root, remote) = tree(&sets.remote)?;
+    let (local_root, local) = tree(&sets.local, lie)?;
+    let (remote_root, remote) = tree(&sets.remote, lie)?;
     cost.prepare = clock.seconds()?;
     let clock = Clock::start()?;
     // The root comes with the first answer.
