@@ -9,6 +9,7 @@
 mod network;
 mod reference;
 mod runs;
+mod vectors;
 
 use std::collections::BTreeMap;
 
@@ -97,7 +98,8 @@ fn edit_text(text: &Text, _: &Origin, [a, b, c]: [u64; 3]) -> TextEdit {
 /// Places that no honest author would choose, but that can be applied.
 fn edit_wild(text: &Text, origin: &Origin, [a, b, c]: [u64; 3]) -> TextEdit {
     let len = text.len();
-    let element = |n: u64| (len > 0 && n % 5 > 0).then(|| text.element(n / 5 % len).unwrap());
+    let element =
+        |n: u64| (len > 0 && !n.is_multiple_of(5)).then(|| text.element(n / 5 % len).unwrap());
     let place = match (element(a), b % 2) {
         (Some(parent), 0) => Place::Before { parent },
         (parent, _) => Place::After {

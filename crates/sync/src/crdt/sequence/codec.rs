@@ -45,7 +45,8 @@ impl<'a, C: Content> Entry<'a, C> {
         if span.content.is_none() != self.contents.is_empty() {
             return false;
         }
-        if span.place.is_none() && self.first.distance_to(span.first) == Some(self.len) {
+        let behind = self.first.distance_to(span.first) == Some(self.len);
+        if self.operations == 1 && span.place.is_none() && behind {
             self.single = false;
         } else if self.single
             && span.is_single()
