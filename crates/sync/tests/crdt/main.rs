@@ -17,7 +17,7 @@ use proptest::prelude::*;
 use ues_data::Ipld;
 use ues_sync::crdt::*;
 
-use network::{Operation, acts, check, orders};
+use network::{Act, Author, Operation, acts, check, orders};
 use reference::Tree;
 
 const WRITERS: usize = 4;
@@ -262,27 +262,56 @@ proptest! {
         state::<Text>(&bytes);
     }
 
-    /// One byte of a true state changed: what is still accepted is canonical and can be worked with.
+    /// One byte of a true state or edit changed: what is still accepted is canonical and can be worked with.
     #[test]
-    fn damaged_states_are_refused_or_canonical(
+    fn damage_is_refused_or_canonical(
         acts in acts(25),
+        rule in 0..5,
         at in any::<prop::sample::Index>(),
         byte in any::<u8>(),
     ) {
-        let made = network::play::<Text>(WRITERS, &acts, edit_text);
-        let mut text = Text::default();
-        for operation in &made {
-            text.apply(&operation.origin, &operation.edit).unwrap();
+        match rule {
+            0 => damage::<Counter>(&acts, at, byte, edit_counter),
+            1 => damage::<Set>(&acts, at, byte, edit_set),
+            2 => damage::<Fields>(&acts, at, byte, edit_fields),
+            3 => damage::<List>(&acts, at, byte, edit_list),
+            _ => damage::<Text>(&acts, at, byte, edit_text),
         }
-        let mut bytes = text.encode();
-        let at = at.index(bytes.len());
-        bytes[at] = byte;
-        if let Ok(mut read) = Text::decode(&bytes) {
-            prop_assert_eq!(read.encode(), bytes);
-            let step = read.insert(read.len() / 2, "new").unwrap();
-            let origin = Origin { dot: Dot::new(99, 0, 0), time: 1, author: "did:example:z".into() };
-            read.apply(&origin, &TextEdit { steps: vec![step] }).unwrap();
-            prop_assert!(read.text().contains("new"));
+    }
+}
+
+fn damage<R: Rule>(acts: &[Act], at: prop::sample::Index, byte: u8, author: Author<R>) {
+    let made = network::play::<R>(WRITERS, acts, author);
+    let mut state = R::default();
+    for operation in &made {
+        state.apply(&operation.origin, &operation.edit).unwrap();
+    }
+    let stranger = |seq| Origin {
+        dot: Dot::new(99, seq, 0),
+        time: 1,
+        author: "did:example:z".into(),
+    };
+    let mut bytes = state.encode();
+    let place = at.index(bytes.len());
+    bytes[place] = byte;
+    if let Ok(mut read) = R::decode(&bytes) {
+        assert_eq!(read.encode(), bytes);
+        let edit = author(&read, &stranger(0), [at.index(1000) as u64, byte.into(), 3]);
+        read.apply(&stranger(0), &edit).unwrap();
+        network::reread(&read);
+    }
+    for (seq, operation) in (0..).zip(&made) {
+        let mut bytes = operation.edit.encode().unwrap();
+        let place = at.index(bytes.len());
+        bytes[place] = byte;
+        let Ok(edit) = R::Edit::decode(&bytes) else {
+            continue;
+        };
+        assert_eq!(edit.encode().unwrap(), bytes);
+        let before = state.encode();
+        match state.apply(&stranger(seq), &edit) {
+            Ok(()) => drop(network::reread(&state)),
+            Err(_) => assert_eq!(state.encode(), before),
         }
     }
 }
