@@ -48,12 +48,35 @@ fn check<R: Rule>(case: &Json) {
     }
 }
 
+/// The same through the type that stands for every rule.
+fn check_document(case: &Json) {
+    let kind: RuleKind = case["rule"].as_str().unwrap().parse().unwrap();
+    let mut document = Document::new(kind);
+    for edit in case["edits"].as_array().unwrap() {
+        let (origin, encoded) = (origin(edit), bytes(&edit["edit"]));
+        let (width, references) = inspect(kind, &encoded).unwrap();
+        assert!(width >= 1);
+        assert!(references.iter().all(|dot| *dot != origin.dot));
+        document.apply(&origin, &encoded).unwrap();
+        let again = document.apply(&origin, &encoded);
+        assert!(
+            matches!(again, Err(ApplyError::Rule(CrdtError::Applied(dot))) if dot == origin.dot)
+        );
+    }
+    let state = bytes(&case["state"]);
+    assert_eq!(document.encode(), state);
+    let read = Document::decode(kind, &state).unwrap();
+    assert_eq!((read.kind(), read.value()), (kind, document.value()));
+}
+
 #[test]
 fn the_vectors_hold() {
     let cases: Json = serde_json::from_str(VECTORS).unwrap();
     let cases = cases.as_array().unwrap();
     assert_eq!(cases.len(), 8);
+    assert!("register".parse::<RuleKind>().is_err());
     for case in cases {
+        check_document(case);
         match case["rule"].as_str().unwrap() {
             "counter" => check::<Counter>(case),
             "set" => check::<Set>(case),
