@@ -91,6 +91,9 @@ pub enum CodecError {
     /// A part that must not be empty is.
     #[error("{0} is empty")]
     Empty(&'static str),
+    /// A state that would be written in another way.
+    #[error("not the canonical form of the state")]
+    NotCanonical,
     /// Parts of a state contradict each other.
     #[error("the state contradicts itself at {dot}: {what}")]
     Contradiction {

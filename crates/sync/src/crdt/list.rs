@@ -271,6 +271,10 @@ impl Rule for List {
             Ok(Items::new(&read_values(input)?))
         })?;
         input.finish()?;
-        Ok(Self { seen, items })
+        let list = Self { seen, items };
+        match list.encode() == bytes {
+            true => Ok(list),
+            false => Err(CodecError::NotCanonical),
+        }
     }
 }

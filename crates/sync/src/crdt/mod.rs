@@ -11,9 +11,12 @@
 //! | [`List`] | values in an order; runs of different writers do not mingle |
 //! | [`Text`] | the same for characters, with marks on ranges |
 //!
+//! [`Document`] is a state under any of them, for callers that only have the rule's name and encoded edits.
+//!
 //! `docs/sync-crdt.md` has the formats for other implementations.
 
 mod counter;
+mod document;
 mod dot;
 mod error;
 mod fields;
@@ -26,6 +29,7 @@ mod value;
 mod wire;
 
 pub use counter::{Counter, CounterEdit};
+pub use document::{ApplyError, Document, RuleKind, UnknownRule, inspect};
 pub use dot::Dot;
 pub use error::{CodecError, CrdtError};
 pub use fields::{FieldChange, Fields, FieldsEdit, MAX_FIELD_BYTES};
@@ -35,4 +39,4 @@ pub use sequence::Place;
 pub use set::{Set, SetChange, SetEdit};
 pub use text::{Anchor, Expand, MAX_KEY_BYTES, Mark, Text, TextEdit, TextStep};
 pub use value::Value;
-pub use wire::MAX_EDIT_BYTES;
+pub use wire::{MAX_EDIT_BYTES, MAX_STATE_BYTES};

@@ -15,11 +15,15 @@ pub(crate) const EDIT: Limits = Limits {
     floats: true,
 };
 
-/// Bounds of an encoded state: 256 MiB.
+/// The longest encoding of a state that is read, in bytes. In memory it takes up to 250 times as much (where it is short
+/// runs and nothing else), so who reads states of others sets a closer limit before.
+pub const MAX_STATE_BYTES: usize = 64 << 20;
+
+/// Bounds of an encoded state.
 pub(crate) const STATE: Limits = Limits {
     max_depth: 128,
-    max_bytes: 256 << 20,
-    max_items: 256 << 20,
+    max_bytes: MAX_STATE_BYTES,
+    max_items: MAX_STATE_BYTES,
     floats: true,
 };
 

@@ -9,6 +9,7 @@
 mod network;
 mod reference;
 mod runs;
+mod vectors;
 
 use std::collections::BTreeMap;
 
@@ -16,7 +17,7 @@ use proptest::prelude::*;
 use ues_data::Ipld;
 use ues_sync::crdt::*;
 
-use network::{acts, check, orders};
+use network::{Act, Author, Operation, acts, check, orders};
 use reference::Tree;
 
 const WRITERS: usize = 4;
@@ -92,6 +93,62 @@ fn edit_text(text: &Text, _: &Origin, [a, b, c]: [u64; 3]) -> TextEdit {
         steps.push(text.insert(position, &run.collect::<String>()).unwrap());
     }
     TextEdit { steps }
+}
+
+/// Places that no honest author would choose, but that can be applied.
+fn edit_wild(text: &Text, origin: &Origin, [a, b, c]: [u64; 3]) -> TextEdit {
+    let len = text.len();
+    let element =
+        |n: u64| (len > 0 && !n.is_multiple_of(5)).then(|| text.element(n / 5 % len).unwrap());
+    let place = match (element(a), b % 2) {
+        (Some(parent), 0) => Place::Before { parent },
+        (parent, _) => Place::After {
+            parent,
+            next: element(c),
+        },
+    };
+    let run = ["x", "yz", "1234"][(c % 3) as usize];
+    let edit = TextEdit {
+        steps: vec![TextStep::Insert(place, run.into())],
+    };
+    match text.clone().apply(origin, &edit) {
+        Ok(()) => edit,
+        Err(_) => edit_text(text, origin, [a, b, c]),
+    }
+}
+
+/// What the slow tree makes of all operations.
+fn slow_text(made: &[Operation<TextEdit>]) -> Ipld {
+    let mut tree = Tree::new();
+    let mut marks = Vec::new();
+    for operation in made {
+        let mut dot = operation.origin.dot;
+        for step in &operation.edit.steps {
+            match step {
+                TextStep::Insert(place, text) => {
+                    tree.insert(dot, *place, text.chars().collect());
+                    dot = dot.plus(text.chars().count() as u32).unwrap();
+                }
+                TextStep::Delete(first, count) => tree.delete(*first, *count),
+                TextStep::Mark(mark) => {
+                    let origin = Origin {
+                        dot,
+                        ..operation.origin.clone()
+                    };
+                    marks.push((origin, mark.clone()));
+                    dot = dot.plus(1).unwrap();
+                }
+            }
+        }
+    }
+    let marked = tree.marked(&marks);
+    let text: String = marked.iter().map(|(char, _)| char).collect();
+    let mut expected = BTreeMap::from([("text".to_owned(), Ipld::String(text))]);
+    let facets = facets(&marked);
+    if !facets.is_empty() {
+        expected.insert("facets".to_owned(), Ipld::List(facets));
+    }
+    Ipld::Map(expected)
 }
 
 /// Facets as the naive version of the text has them: equal neighbours together, in bytes.
@@ -172,33 +229,13 @@ proptest! {
     #[test]
     fn texts_converge(acts in acts(80), orders in orders()) {
         let (state, made) = check::<Text>(WRITERS, &acts, &orders, edit_text);
-        let mut tree = Tree::new();
-        let mut marks = Vec::new();
-        for operation in &made {
-            let mut dot = operation.origin.dot;
-            for step in &operation.edit.steps {
-                match step {
-                    TextStep::Insert(place, text) => {
-                        tree.insert(dot, *place, text.chars().collect());
-                        dot = dot.plus(text.chars().count() as u32).unwrap();
-                    }
-                    TextStep::Delete(first, count) => tree.delete(*first, *count),
-                    TextStep::Mark(mark) => {
-                        let origin = Origin { dot, ..operation.origin.clone() };
-                        marks.push((origin, mark.clone()));
-                        dot = dot.plus(1).unwrap();
-                    }
-                }
-            }
-        }
-        let marked = tree.marked(&marks);
-        let text: String = marked.iter().map(|(char, _)| char).collect();
-        let mut expected = BTreeMap::from([("text".to_owned(), Ipld::String(text))]);
-        let facets = facets(&marked);
-        if !facets.is_empty() {
-            expected.insert("facets".to_owned(), Ipld::List(facets));
-        }
-        prop_assert_eq!(state.value(), Ipld::Map(expected));
+        prop_assert_eq!(state.value(), slow_text(&made));
+    }
+
+    #[test]
+    fn texts_with_odd_places_converge(acts in acts(80), orders in orders()) {
+        let (state, made) = check::<Text>(WRITERS, &acts, &orders, edit_wild);
+        prop_assert_eq!(state.value(), slow_text(&made));
     }
 
     #[test]
@@ -225,27 +262,56 @@ proptest! {
         state::<Text>(&bytes);
     }
 
-    /// One byte of a true state changed: what is still accepted is canonical and can be worked with.
+    /// One byte of a true state or edit changed: what is still accepted is canonical and can be worked with.
     #[test]
-    fn damaged_states_are_refused_or_canonical(
+    fn damage_is_refused_or_canonical(
         acts in acts(25),
+        rule in 0..5,
         at in any::<prop::sample::Index>(),
         byte in any::<u8>(),
     ) {
-        let made = network::play::<Text>(WRITERS, &acts, edit_text);
-        let mut text = Text::default();
-        for operation in &made {
-            text.apply(&operation.origin, &operation.edit).unwrap();
+        match rule {
+            0 => damage::<Counter>(&acts, at, byte, edit_counter),
+            1 => damage::<Set>(&acts, at, byte, edit_set),
+            2 => damage::<Fields>(&acts, at, byte, edit_fields),
+            3 => damage::<List>(&acts, at, byte, edit_list),
+            _ => damage::<Text>(&acts, at, byte, edit_text),
         }
-        let mut bytes = text.encode();
-        let at = at.index(bytes.len());
-        bytes[at] = byte;
-        if let Ok(mut read) = Text::decode(&bytes) {
-            prop_assert_eq!(read.encode(), bytes);
-            let step = read.insert(read.len() / 2, "new").unwrap();
-            let origin = Origin { dot: Dot::new(99, 0, 0), time: 1, author: "did:example:z".into() };
-            read.apply(&origin, &TextEdit { steps: vec![step] }).unwrap();
-            prop_assert!(read.text().contains("new"));
+    }
+}
+
+fn damage<R: Rule>(acts: &[Act], at: prop::sample::Index, byte: u8, author: Author<R>) {
+    let made = network::play::<R>(WRITERS, acts, author);
+    let mut state = R::default();
+    for operation in &made {
+        state.apply(&operation.origin, &operation.edit).unwrap();
+    }
+    let stranger = |seq| Origin {
+        dot: Dot::new(99, seq, 0),
+        time: 1,
+        author: "did:example:z".into(),
+    };
+    let mut bytes = state.encode();
+    let place = at.index(bytes.len());
+    bytes[place] = byte;
+    if let Ok(mut read) = R::decode(&bytes) {
+        assert_eq!(read.encode(), bytes);
+        let edit = author(&read, &stranger(0), [at.index(1000) as u64, byte.into(), 3]);
+        read.apply(&stranger(0), &edit).unwrap();
+        network::reread(&read);
+    }
+    for (seq, operation) in (0..).zip(&made) {
+        let mut bytes = operation.edit.encode().unwrap();
+        let place = at.index(bytes.len());
+        bytes[place] = byte;
+        let Ok(edit) = R::Edit::decode(&bytes) else {
+            continue;
+        };
+        assert_eq!(edit.encode().unwrap(), bytes);
+        let before = state.encode();
+        match state.apply(&stranger(seq), &edit) {
+            Ok(()) => drop(network::reread(&state)),
+            Err(_) => assert_eq!(state.encode(), before),
         }
     }
 }

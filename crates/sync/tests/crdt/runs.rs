@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use ues_sync::crdt::*;
 
-fn origin(writer: u32, seq: u64) -> Origin {
+fn origin_of(writer: u32, seq: u64) -> Origin {
     Origin {
         dot: Dot::new(writer, seq, 0),
         time: seq + 1,
@@ -29,7 +29,7 @@ fn type_word(
         let position = if backwards { at } else { at + n as u64 };
         let step = text.insert(position, &char.to_string()).unwrap();
         let edit = TextEdit { steps: vec![step] };
-        let origin = origin(writer, n as u64);
+        let origin = origin_of(writer, n as u64);
         text.apply(&origin, &edit).unwrap();
         made.push((origin, edit));
     }
@@ -48,10 +48,10 @@ proptest! {
         let mut base = Text::default();
         if !start.is_empty() {
             let step = base.insert(0, &start).unwrap();
-            base.apply(&origin(9, 0), &TextEdit { steps: vec![step] }).unwrap();
+            base.apply(&origin_of(9, 0), &TextEdit { steps: vec![step] }).unwrap();
             // A deleted character at the place, so that it is not only between those that are seen.
             let steps = base.delete(cut.index(start.len()) as u64, 1).unwrap();
-            base.apply(&origin(9, 1), &TextEdit { steps }).unwrap();
+            base.apply(&origin_of(9, 1), &TextEdit { steps }).unwrap();
         }
         let at = place.index(base.len() as usize + 1) as u64;
         let words = ["ABCDEF", "GHIJKL", "MNOPQR"];
@@ -76,13 +76,43 @@ proptest! {
 fn a_run_of_a_thousand_characters_is_one_entry() {
     let mut text = Text::default();
     let step = text.insert(0, &"x".repeat(1000)).unwrap();
-    text.apply(&origin(1, 0), &TextEdit { steps: vec![step] })
+    text.apply(&origin_of(1, 0), &TextEdit { steps: vec![step] })
         .unwrap();
     assert!(text.encode().len() < 1040, "{}", text.encode().len());
     let steps = text.delete(0, 1000).unwrap();
     assert_eq!(steps.len(), 1);
-    text.apply(&origin(1, 1), &TextEdit { steps }).unwrap();
+    text.apply(&origin_of(1, 1), &TextEdit { steps }).unwrap();
     assert!(text.encode().len() < 40, "{}", text.encode().len());
+}
+
+#[test]
+fn a_thousand_typed_characters_are_one_entry() {
+    let word: String = ('a'..='z').cycle().take(1000).collect();
+    let mut text = Text::default();
+    for (origin, edit) in type_word(&text.clone(), 1, 0, &word, false) {
+        text.apply(&origin, &edit).unwrap();
+    }
+    let bytes = text.encode();
+    assert!(bytes.len() < 1040, "{}", bytes.len());
+    let read = Text::decode(&bytes).unwrap();
+    assert_eq!(read.text(), word);
+    let origin = origin_of(2, 0);
+    let edit = TextEdit {
+        steps: vec![read.insert(500, "-").unwrap()],
+    };
+    let mut both = [text, read];
+    for text in &mut both {
+        text.apply(&origin, &edit).unwrap();
+    }
+    assert_eq!(both[0].encode(), both[1].encode());
+    assert_eq!(both[0].text(), format!("{}-{}", &word[..500], &word[500..]));
+    let [mut text, _] = both;
+    let steps = text.delete(0, text.len()).unwrap();
+    let origin = origin_of(2, 1);
+    text.apply(&origin, &TextEdit { steps }).unwrap();
+    let bytes = text.encode();
+    assert!(bytes.len() < 2000, "{}", bytes.len());
+    assert_eq!(Text::decode(&bytes).unwrap().encode(), bytes);
 }
 
 #[test]
@@ -91,16 +121,16 @@ fn bold_grows_at_its_end_and_a_link_does_not() {
     for (expand, marked) in [(Expand::After, 7), (Expand::Neither, 4)] {
         let mut text = Text::default();
         let step = text.insert(0, "bold and more").unwrap();
-        text.apply(&origin(1, 0), &TextEdit { steps: vec![step] })
+        text.apply(&origin_of(1, 0), &TextEdit { steps: vec![step] })
             .unwrap();
         let step = text.mark((0, 4), expand, "x#y", Some(map.clone())).unwrap();
-        text.apply(&origin(1, 1), &TextEdit { steps: vec![step] })
+        text.apply(&origin_of(1, 1), &TextEdit { steps: vec![step] })
             .unwrap();
         let step = text.insert(4, "ly!").unwrap();
-        text.apply(&origin(2, 0), &TextEdit { steps: vec![step] })
+        text.apply(&origin_of(2, 0), &TextEdit { steps: vec![step] })
             .unwrap();
         let step = text.insert(0, "> ").unwrap();
-        text.apply(&origin(2, 1), &TextEdit { steps: vec![step] })
+        text.apply(&origin_of(2, 1), &TextEdit { steps: vec![step] })
             .unwrap();
         let value = format!("{:?}", text.value());
         assert!(
@@ -116,17 +146,17 @@ fn a_link_whose_last_character_is_deleted_still_does_not_grow() {
     let map = Value::new(&ues_data::Ipld::Map(Default::default())).unwrap();
     let mut text = Text::default();
     let step = text.insert(0, "link rest").unwrap();
-    text.apply(&origin(1, 0), &TextEdit { steps: vec![step] })
+    text.apply(&origin_of(1, 0), &TextEdit { steps: vec![step] })
         .unwrap();
     let step = text
         .mark((0, 4), Expand::Neither, "x#y", Some(map))
         .unwrap();
-    text.apply(&origin(1, 1), &TextEdit { steps: vec![step] })
+    text.apply(&origin_of(1, 1), &TextEdit { steps: vec![step] })
         .unwrap();
     let steps = text.delete(3, 1).unwrap();
-    text.apply(&origin(1, 2), &TextEdit { steps }).unwrap();
+    text.apply(&origin_of(1, 2), &TextEdit { steps }).unwrap();
     let step = text.insert(3, "XY").unwrap();
-    text.apply(&origin(1, 3), &TextEdit { steps: vec![step] })
+    text.apply(&origin_of(1, 3), &TextEdit { steps: vec![step] })
         .unwrap();
     assert_eq!(text.text(), "linXY rest");
     let value = format!("{:?}", text.value());
@@ -137,7 +167,7 @@ fn a_link_whose_last_character_is_deleted_still_does_not_grow() {
 fn edits_that_no_author_could_make_are_refused_whole() {
     let mut text = Text::default();
     let step = text.insert(0, "abc").unwrap();
-    text.apply(&origin(1, 0), &TextEdit { steps: vec![step] })
+    text.apply(&origin_of(1, 0), &TextEdit { steps: vec![step] })
         .unwrap();
     let before = text.encode();
     let (a, beyond) = (Dot::new(1, 0, 0), Dot::new(1, 0, 3));
@@ -158,7 +188,13 @@ fn edits_that_no_author_could_make_are_refused_whole() {
             CrdtError::Missing(beyond),
         ),
         (TextStep::Delete(a, 4), CrdtError::Missing(beyond)),
-        (TextStep::Delete(a, u32::MAX), CrdtError::Missing(beyond)),
+        (
+            TextStep::Delete(a, u32::MAX),
+            CrdtError::TooManyDeleted {
+                max: 1 << 20,
+                found: u32::MAX.into(),
+            },
+        ),
         (
             TextStep::Mark(Mark {
                 key: "k".into(),
@@ -173,7 +209,7 @@ fn edits_that_no_author_could_make_are_refused_whole() {
         let edit = TextEdit {
             steps: vec![fine.clone(), step],
         };
-        assert_eq!(text.apply(&origin(2, 0), &edit), Err(error));
+        assert_eq!(text.apply(&origin_of(2, 0), &edit), Err(error));
         assert_eq!(text.encode(), before);
     }
 }

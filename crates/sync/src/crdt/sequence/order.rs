@@ -7,6 +7,11 @@ pub struct Handle(u32);
 impl Handle {
     const NONE: Self = Self(u32::MAX);
 
+    /// The handle that [`Order`] gave out as the `index`-th one, from 0.
+    pub const fn at(index: usize) -> Self {
+        Self(index as u32)
+    }
+
     pub const fn index(self) -> usize {
         self.0 as usize
     }

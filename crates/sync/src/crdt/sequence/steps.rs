@@ -68,11 +68,16 @@ impl<C: Content> Steps<'_, C> {
                     made.ends.push((made.taken, true));
                 }
                 Step::Delete(first, count) => {
+                    // Before the walk over the range, so that its cost is bounded too.
+                    deleted += u64::from(count);
+                    if deleted > MAX_DELETED {
+                        let (max, found) = (MAX_DELETED, deleted);
+                        return Err(CrdtError::TooManyDeleted { max, found });
+                    }
                     let known = sequence.known(first, count);
                     if known < count {
                         return Err(CrdtError::Missing(first.within(known)));
                     }
-                    deleted += u64::from(count);
                 }
                 Step::Other(anchors) => {
                     for dot in anchors.into_iter().flatten() {
@@ -84,10 +89,6 @@ impl<C: Content> Steps<'_, C> {
                     made.ends.push((made.taken, false));
                 }
             }
-        }
-        if deleted > MAX_DELETED {
-            let (max, found) = (MAX_DELETED, deleted);
-            return Err(CrdtError::TooManyDeleted { max, found });
         }
         Ok(())
     }

@@ -232,6 +232,9 @@ impl Rule for Text {
             text.keep_mark(origin, mark);
         }
         input.finish()?;
-        Ok(text)
+        match text.encode() == bytes {
+            true => Ok(text),
+            false => Err(CodecError::NotCanonical),
+        }
     }
 }
