@@ -77,6 +77,11 @@ pub enum Failure {
     /// Equal logs have given different records: one of the two is damaged, or has a fault.
     #[error("both devices have the same log and different records: run `ues check` on both")]
     Different,
+    /// The root contradicted itself, and both know.
+    #[error(
+        "the root key signed two operations with one number: this log has ended, begin a new one"
+    )]
+    Ended,
     /// The other lacks what is no longer in the log here.
     #[error("what the other device lacks is no longer in the log here; another device may have it")]
     Gone,
@@ -349,6 +354,12 @@ impl Session {
             return Ok(());
         }
         self.offer_proofs(copy, replica)?;
+        if replica.is_ended() {
+            return match self.unanswered {
+                0 => Err(Failure::Ended),
+                _ => Ok(()),
+            };
+        }
         while self.unanswered < WINDOW {
             let mut frame = Operations::default();
             let mut bytes = 0;
