@@ -7,14 +7,10 @@ use crate::clock::{MAX_WRITERS, ROOT, WriterId};
 use crate::hybrid_time::HybridTime;
 use crate::operation::{Action, Operation};
 
-use super::change::{Change, Hold, Over};
+use super::change::{Change, Over};
 use super::replica::{Replica, ReplicaError};
-use super::roster::{Revocation, Tip, Writer};
-use super::rows::{Rows, operation_key};
-use super::state::{Candidate, TargetState};
-
-/// Most operations behind the cuts of revoked writers that are kept in memory.
-const MAX_BEYOND: usize = 1024;
+use super::roster::Writer;
+use super::rows::Rows;
 
 /// An operation, and the record that it brings.
 #[derive(Clone, Debug)]
@@ -72,6 +68,9 @@ pub enum Refused {
     /// The record's block is missing, too large, or another one.
     #[error("its record is not what it says: {0}")]
     Value(&'static str),
+    /// The root contradicted itself: nobody can tell any more who may write.
+    #[error("the root key signed two operations with one number: this log has ended")]
+    Ended,
     /// What it does makes no sense.
     #[error("{0}")]
     Action(&'static str),
@@ -86,8 +85,13 @@ pub enum Admitted {
     Known,
     /// Its writer signed another one with the same number: it counts no further than before that.
     Fork(WriterId),
-    /// Its writer's chain here is another one, so that it forked at this number or before.
-    Diverged(WriterId),
+    /// Its writer's chain here is another one, so that it forked at a number or before.
+    Diverged {
+        /// Who.
+        writer: WriterId,
+        /// The number.
+        seq: u64,
+    },
     /// It waits in memory until it turns out whether another writer had seen it.
     Beyond,
 }
@@ -97,7 +101,7 @@ impl Replica {
     ///
     /// # Errors
     /// The outer error when the store fails; the replica is in doubt then. The inner one says why the operation was
-    /// refused; nothing has changed then.
+    /// refused; the log has not changed then.
     pub fn admit(
         &mut self,
         rows: &dyn Rows,
@@ -116,42 +120,77 @@ impl Replica {
         if payload.seq <= writer.seq() {
             return self.admit_again(rows, &incoming.operation, change);
         }
+        if self.is_ended() {
+            return Ok(Err(Refused::Ended));
+        }
         if let Err(refused) = check_value(&incoming) {
             return Ok(Err(refused));
         }
         if payload.seq > writer.limit() {
             return Ok(self.put_beyond(incoming));
         }
-        let expected = writer.seq() + 1;
-        if payload.seq != expected {
-            return Ok(Err(Refused::Gap {
-                writer: number,
-                expected,
-                found: payload.seq,
-            }));
-        }
-        if !incoming.operation.verify(&writer.key) {
-            return Ok(Err(Refused::BadSignature(number)));
+        if let Err(refused) = check_next(&incoming.operation, writer) {
+            return Ok(Err(refused));
         }
         if payload.prev != writer.tip.as_ref().map(|tip| tip.id) {
-            return Ok(Ok(Admitted::Diverged(number)));
+            let (writer, seq) = (number, payload.seq - 1);
+            return Ok(Ok(Admitted::Diverged { writer, seq }));
         }
         if let Err(refused) = check_order(&incoming.operation, writer, now_ms) {
             return Ok(Err(refused));
         }
-        match self.reach_snapshot(rows, &incoming.operation, now_ms, change)? {
-            Ok(None) => {}
-            Ok(Some(forked)) => return Ok(Ok(Admitted::Diverged(forked))),
-            Err(refused) => return Ok(Err(refused)),
+        if let Some((writer, seq)) = self.find_diverged(rows, &incoming.operation, change)? {
+            return Ok(Ok(Admitted::Diverged { writer, seq }));
         }
-        if let Err(refused) = self.reach_deps(rows, &incoming.operation, now_ms, change)? {
+        let plan = match self.plan(&incoming.operation) {
+            Ok(plan) => plan,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        if let Err(refused) = self.check_action(&incoming.operation) {
             return Ok(Err(refused));
         }
-        if let Err(refused) = self.check_action(&incoming.operation) {
+        if let Err(refused) = self.carry_out(rows, &plan, now_ms, change)? {
             return Ok(Err(refused));
         }
         self.append(rows, incoming.operation, incoming.value, change)?;
         Ok(Ok(Admitted::New))
+    }
+
+    /// Takes in an operation that waited, which must not need any other that waits.
+    pub(super) fn admit_ready(
+        &mut self,
+        rows: &dyn Rows,
+        incoming: Incoming,
+        now_ms: u64,
+        change: &mut Change,
+    ) -> Result<Result<Admitted, Refused>, ReplicaError> {
+        let operation = &incoming.operation;
+        let number = operation.payload.writer;
+        let Some(writer) = self.roster.get(number) else {
+            return Ok(Err(Refused::UnknownWriter(number)));
+        };
+        let seq = operation.payload.seq;
+        if operation.payload.prev != writer.tip.as_ref().map(|tip| tip.id) {
+            let seq = seq.saturating_sub(1);
+            return Ok(Ok(Admitted::Diverged {
+                writer: number,
+                seq,
+            }));
+        }
+        let checked = check_next(operation, writer)
+            .and_then(|()| check_order(operation, writer, now_ms))
+            .and_then(|()| self.plan(operation));
+        match checked {
+            Ok(plan) if plan.is_empty() => {
+                self.append(rows, incoming.operation, incoming.value, change)?;
+                Ok(Ok(Admitted::New))
+            }
+            Ok(_) => Ok(Err(Refused::Missing {
+                writer: number,
+                seq,
+            })),
+            Err(refused) => Ok(Err(refused)),
+        }
     }
 
     /// An operation whose number is in the log already.
@@ -176,143 +215,40 @@ impl Replica {
     }
 
     fn put_beyond(&mut self, incoming: Incoming) -> Result<Admitted, Refused> {
-        let payload = &incoming.operation.payload;
-        let number = payload.writer;
-        let writer = self.roster.get(number);
-        let Some(writer) = writer else {
+        let number = incoming.operation.payload.writer;
+        let Some(writer) = self.roster.get(number) else {
             return Err(Refused::UnknownWriter(number));
         };
-        if self.beyond.len() >= MAX_BEYOND {
-            return Err(Refused::BeyondLimit {
-                writer: number,
-                limit: writer.limit(),
-            });
-        }
+        let limit = writer.limit();
         if !incoming.operation.verify(&writer.key) {
             return Err(Refused::BadSignature(number));
         }
-        self.beyond.insert((number, payload.seq), incoming);
+        if !self.beyond.insert(incoming) {
+            return Err(Refused::BeyondLimit {
+                writer: number,
+                limit,
+            });
+        }
         Ok(Admitted::Beyond)
     }
 
-    /// Sees to it that all that an operation builds on is in the log.
-    fn reach_deps(
-        &mut self,
+    /// The first writer whose chain here is another one than that which a snapshot names, and where.
+    fn find_diverged(
+        &self,
         rows: &dyn Rows,
         operation: &Operation,
-        now_ms: u64,
-        change: &mut Change,
-    ) -> Result<Result<(), Refused>, ReplicaError> {
-        let payload = &operation.payload;
-        for (number, seq) in payload.deps.iter() {
-            let Some(writer) = self.roster.get(number) else {
-                return Ok(Err(Refused::Missing {
-                    writer: number,
-                    seq,
-                }));
-            };
-            // What a writer signed from its fork on is void for everyone.
-            let needed = match writer.fork {
-                Some(_) => seq.min(writer.limit()),
-                None => seq,
-            };
-            if writer.seq() >= needed {
-                continue;
-            }
-            let missing = Refused::Missing {
-                writer: number,
-                seq,
-            };
-            let unseen = writer
-                .revoked
-                .filter(|r| payload.deps.get(ROOT) < r.seq && payload.writer != ROOT);
-            let all_there =
-                (writer.seq() + 1..=needed).all(|seq| self.beyond.contains_key(&(number, seq)));
-            if unseen.is_none() || !all_there {
-                return Ok(Err(missing));
-            }
-            if let Some(revoked) = self.roster.get_mut(number).and_then(|w| w.revoked.as_mut()) {
-                revoked.reach = needed;
-            }
-            if let Err(refused) = self.admit_beyond(rows, number, needed, now_ms, change)? {
-                return Ok(Err(refused));
-            }
-        }
-        Ok(Ok(()))
-    }
-
-    /// Takes in what waited behind a limit that has moved to `needed`.
-    fn admit_beyond(
-        &mut self,
-        rows: &dyn Rows,
-        number: WriterId,
-        needed: u64,
-        now_ms: u64,
-        change: &mut Change,
-    ) -> Result<Result<(), Refused>, ReplicaError> {
-        self.keep_writer(number, change);
-        let first = self.roster.get(number).map_or(0, Writer::seq) + 1;
-        for seq in first..=needed {
-            if let Some(seen) = self.beyond.remove(&(number, seq))
-                && let Err(refused) = self.admit(rows, seen, now_ms, change)?
-            {
-                return Ok(Err(refused));
-            }
-        }
-        if self.roster.get(number).map_or(0, Writer::seq) < needed {
-            return Ok(Err(Refused::Missing {
-                writer: number,
-                seq: needed,
-            }));
-        }
-        Ok(Ok(()))
-    }
-
-    /// Sees to it that the log has the operations that a snapshot names: they count from then on. Answers a writer
-    /// whose chain here is another one.
-    fn reach_snapshot(
-        &mut self,
-        rows: &dyn Rows,
-        operation: &Operation,
-        now_ms: u64,
-        change: &mut Change,
-    ) -> Result<Result<Option<WriterId>, Refused>, ReplicaError> {
+        change: &Change,
+    ) -> Result<Option<(WriterId, u64)>, ReplicaError> {
         let Action::Snapshot(sums) = &operation.payload.action else {
-            return Ok(Ok(None));
+            return Ok(None);
         };
         for tip in &sums.tips {
-            let Some(writer) = self.roster.get(tip.writer) else {
-                return Ok(Err(Refused::UnknownWriter(tip.writer)));
-            };
-            if writer.seq() < tip.seq {
-                let last = self.beyond.get(&(tip.writer, tip.seq));
-                let all_there = (writer.seq() + 1..=tip.seq)
-                    .all(|seq| self.beyond.contains_key(&(tip.writer, seq)));
-                if !all_there || last.is_none_or(|last| last.operation.id() != tip.id) {
-                    return Ok(Err(Refused::Missing {
-                        writer: tip.writer,
-                        seq: tip.seq,
-                    }));
-                }
-                self.pin(tip.writer, tip.seq);
-                if let Err(refused) =
-                    self.admit_beyond(rows, tip.writer, tip.seq, now_ms, change)?
-                {
-                    return Ok(Err(refused));
-                }
-            }
             let mine = self.operation(&Over { rows, change }, tip.writer, tip.seq)?;
             if mine.is_some_and(|mine| mine.id() != tip.id) {
-                return Ok(Ok(Some(tip.writer)));
+                return Ok(Some((tip.writer, tip.seq)));
             }
         }
-        Ok(Ok(None))
-    }
-
-    fn pin(&mut self, number: WriterId, seq: u64) {
-        if let Some(writer) = self.roster.get_mut(number) {
-            writer.pinned = writer.pinned.max(seq);
-        }
+        Ok(None)
     }
 
     pub(super) fn check_action(&self, operation: &Operation) -> Result<(), Refused> {
@@ -337,87 +273,6 @@ impl Replica {
             _ => Ok(()),
         }
     }
-
-    /// Puts a checked operation at the end of its writer's chain.
-    pub(super) fn append(
-        &mut self,
-        rows: &dyn Rows,
-        operation: Operation,
-        value: Option<Bytes>,
-        change: &mut Change,
-    ) -> Result<(), ReplicaError> {
-        let payload = &operation.payload;
-        let number = payload.writer;
-        change.put(
-            operation_key(number, payload.seq),
-            operation.block().clone(),
-        );
-        if let Some(writer) = self.roster.get_mut(number) {
-            writer.tip = Some(Tip {
-                seq: payload.seq,
-                id: operation.id(),
-                time: payload.time,
-                deps: payload.deps.clone(),
-            });
-        }
-        self.time = self.time.max(payload.time);
-        self.keep_writer(number, change);
-        match &payload.action {
-            Action::Put { path, .. } | Action::Delete { path } => {
-                let over = Over { rows, change };
-                let state = match self.state(&over, path)? {
-                    Some(state) => state,
-                    None => TargetState {
-                        base: self.before_log(rows, change, path)?,
-                        candidates: Vec::new(),
-                    },
-                };
-                let first = state.candidates.is_empty();
-                if let Some(base) = state.base.filter(|_| first) {
-                    change.held.push((Hold::base(path), base, None));
-                }
-                if let Some(cid) = payload.action.value() {
-                    let hold = Hold::operation(number, payload.seq);
-                    change.held.push((hold, *cid, value));
-                }
-                let mut state = state;
-                state.insert(Candidate::of(&operation));
-                let key = super::rows::state_key(path.as_str());
-                change.put(key, state.encode());
-                change.touched.insert(path.clone());
-            }
-            Action::Grant { key, name } => {
-                let number = WriterId::try_from(payload.seq).unwrap_or(WriterId::MAX);
-                if let Some(verifying) = Self::device_key(key) {
-                    let writer = Writer {
-                        did_key: key.clone(),
-                        key: verifying,
-                        name: name.clone(),
-                        tip: None,
-                        revoked: None,
-                        fork: None,
-                        pinned: 0,
-                    };
-                    self.set_writer(number, writer, change);
-                }
-            }
-            Action::Revoke { writer, cut } => {
-                let revocation = Revocation {
-                    seq: payload.seq,
-                    cut: *cut,
-                    reach: *cut,
-                };
-                self.revoke(rows, *writer, revocation, change)?;
-            }
-            Action::Snapshot(sums) => {
-                for tip in &sums.tips {
-                    self.pin(tip.writer, tip.seq);
-                    self.keep_writer(tip.writer, change);
-                }
-            }
-        }
-        Ok(())
-    }
 }
 
 fn check_value(incoming: &Incoming) -> Result<(), Refused> {
@@ -438,6 +293,23 @@ fn check_value(incoming: &Incoming) -> Result<(), Refused> {
             }
         }
     }
+}
+
+/// Whether an operation is the next one of its writer, by number and signature.
+fn check_next(operation: &Operation, writer: &Writer) -> Result<(), Refused> {
+    let payload = &operation.payload;
+    let expected = writer.seq() + 1;
+    if payload.seq != expected {
+        return Err(Refused::Gap {
+            writer: payload.writer,
+            expected,
+            found: payload.seq,
+        });
+    }
+    if !operation.verify(&writer.key) {
+        return Err(Refused::BadSignature(payload.writer));
+    }
+    Ok(())
 }
 
 fn check_order(operation: &Operation, writer: &Writer, now_ms: u64) -> Result<(), Refused> {

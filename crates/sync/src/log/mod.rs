@@ -5,8 +5,11 @@
 //! one batch before it goes on.
 
 mod admit;
+mod append;
+mod beyond;
 mod change;
 mod missing;
+mod reach;
 mod record;
 mod replica;
 mod roster;

@@ -1,7 +1,5 @@
 //! One device's copy of the log.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 use ues_data::dag_cbor::{self, Writer as Cbor};
 use ues_data::{Cid, Ipld};
@@ -14,7 +12,7 @@ use crate::clock::{ROOT, VectorClock, WriterId};
 use crate::hybrid_time::HybridTime;
 use crate::operation::{Operation, OperationId};
 
-use super::admit::Incoming;
+use super::beyond::Beyond;
 use super::change::{Change, Over};
 use super::roster::{Roster, Writer};
 use super::rows::{META, Rows, operation_key, path_of, states, writer_key, writers};
@@ -54,7 +52,7 @@ pub struct Replica {
     /// The latest time of any operation here.
     pub(super) time: HybridTime,
     /// Operations behind the cut of a revoked writer, until another writer turns out to have seen them.
-    pub(super) beyond: BTreeMap<(WriterId, u64), Incoming>,
+    pub(super) beyond: Beyond,
 }
 
 /// How far one writer has come.
@@ -104,7 +102,7 @@ impl Replica {
             device: device.did_key().into(),
             roster: Roster::default(),
             time: HybridTime::default(),
-            beyond: BTreeMap::new(),
+            beyond: Beyond::default(),
         };
         let mut change = Change::default();
         let mut w = Cbor::with_capacity(128);
@@ -141,7 +139,7 @@ impl Replica {
             device: device.as_str().into(),
             roster: Roster::default(),
             time: HybridTime::default(),
-            beyond: BTreeMap::new(),
+            beyond: Beyond::default(),
         };
         let (from, to) = writers();
         for row in rows.range(&from, &to) {
@@ -177,6 +175,19 @@ impl Replica {
     /// How far each writer has come here.
     pub fn clock(&self) -> VectorClock {
         self.roster.clock()
+    }
+
+    /// Whether the root signed two operations with one number. Nothing is taken in any more then: nobody can tell who
+    /// may write.
+    pub fn is_ended(&self) -> bool {
+        self.roster
+            .get(ROOT)
+            .is_some_and(|root| root.fork.is_some())
+    }
+
+    /// Bytes in memory of operations that wait until it turns out whether they count.
+    pub fn waiting_bytes(&self) -> usize {
+        self.beyond.bytes()
     }
 
     /// What is here, in short.

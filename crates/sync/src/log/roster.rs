@@ -7,7 +7,7 @@ use ues_data::Ipld;
 use ues_data::dag_cbor::{self, Writer as Cbor};
 use ues_repo::crypto::VerifyingKey;
 
-use crate::clock::{VectorClock, WriterId};
+use crate::clock::{ROOT, VectorClock, WriterId};
 use crate::hybrid_time::HybridTime;
 use crate::operation::OperationId;
 
@@ -62,9 +62,19 @@ impl Writer {
 
     /// The last operation of it that counts.
     pub fn limit(&self) -> u64 {
+        self.limit_with(self.revoked.map_or(0, |r| r.reach))
+    }
+
+    /// The last operation of it that counts if others had seen it up to `reach` before they saw that it was revoked.
+    pub(super) fn limit_with(&self, reach: u64) -> u64 {
         let fork = self.fork.map_or(u64::MAX, |fork| fork.saturating_sub(1));
-        let reach = self.revoked.map_or(u64::MAX, |r| r.reach.max(r.cut));
+        let reach = self.revoked.map_or(u64::MAX, |r| reach.max(r.cut));
         fork.min(reach).max(self.pinned)
+    }
+
+    /// Whether it is revoked, and who had seen `deps` did not know.
+    pub(super) fn is_unknown_to(&self, deps: &VectorClock) -> bool {
+        self.revoked.is_some_and(|r| deps.get(ROOT) < r.seq)
     }
 
     /// Whether it may go on writing.

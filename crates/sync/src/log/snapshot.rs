@@ -192,6 +192,9 @@ impl Replica {
                 return Ok(Err(refused));
             }
         }
+        if replica.is_ended() {
+            return Ok(Err(Refused::Ended));
+        }
         for (path, state) in &snapshot.states {
             if TargetState::decode(state).is_none() {
                 return wrong("a state is none");

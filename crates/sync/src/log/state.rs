@@ -19,8 +19,6 @@ pub struct Candidate {
     pub id: OperationId,
     /// When.
     pub time: HybridTime,
-    /// What its writer had seen, the operation itself included.
-    pub clock: VectorClock,
     /// The record's block; `None` for a deletion.
     pub value: Option<Cid>,
 }
@@ -30,7 +28,9 @@ pub struct Candidate {
 pub struct TargetState {
     /// The record before the first operation.
     pub base: Option<Cid>,
-    /// By writer; no one's clock covers another.
+    /// What the writers of all operations on the target had seen, taken together: what it covers is replaced.
+    pub seen: VectorClock,
+    /// The operations that nobody had seen, by writer: at most one of each.
     pub candidates: Vec<Candidate>,
 }
 
@@ -43,23 +43,31 @@ impl Candidate {
             seq: payload.seq,
             id: operation.id(),
             time: payload.time,
-            clock: payload.clock(),
             value: payload.action.value().copied(),
         }
     }
 }
 
 impl TargetState {
-    /// Takes in an operation: it replaces all that its writer had seen, and is ignored if one that is there had seen it.
-    pub fn insert(&mut self, new: Candidate) {
-        let known = |c: &Candidate| c.clock.covers(new.writer, new.seq);
-        if self.candidates.iter().any(known) {
+    /// Takes in an operation: it replaces all that its writer had seen, unless somebody had seen it. The result is the
+    /// same in any order, also when writers lie about what they had seen.
+    pub fn insert(&mut self, operation: &Operation) {
+        let payload = &operation.payload;
+        self.seen.merge(&payload.deps);
+        let before = payload.seq.saturating_sub(1);
+        if !self.seen.covers(payload.writer, before) {
+            self.seen.set(payload.writer, before);
+        }
+        let Self {
+            seen, candidates, ..
+        } = self;
+        candidates.retain(|c| !seen.covers(c.writer, c.seq));
+        let known = |c: &Candidate| (c.writer, c.seq) == (payload.writer, payload.seq);
+        if seen.covers(payload.writer, payload.seq) || candidates.iter().any(known) {
             return;
         }
-        self.candidates
-            .retain(|c| !new.clock.covers(c.writer, c.seq));
-        let at = self.candidates.partition_point(|c| c.writer < new.writer);
-        self.candidates.insert(at, new);
+        let at = candidates.partition_point(|c| c.writer < payload.writer);
+        candidates.insert(at, Candidate::of(operation));
     }
 
     /// The candidate that counts: a record before a deletion, then the later, then the greater author, then the greater
@@ -80,19 +88,19 @@ impl TargetState {
     /// The stored bytes.
     pub fn encode(&self) -> Bytes {
         let mut w = Cbor::with_capacity(192);
-        w.array(2);
+        w.array(3);
         match &self.base {
             Some(base) => w.link(base),
             None => w.null(),
         }
+        self.seen.write(&mut w);
         w.array(self.candidates.len() as u64);
         for c in &self.candidates {
-            w.array(6);
+            w.array(5);
             w.uint(u64::from(c.writer));
             w.uint(c.seq);
             w.bytes(&c.id.0);
             w.uint(c.time.0);
-            c.clock.write(&mut w);
             match &c.value {
                 Some(value) => w.link(value),
                 None => w.null(),
@@ -111,11 +119,12 @@ impl TargetState {
             Ipld::Null => Some(None),
             _ => None,
         };
-        let [base, Ipld::List(items)] = &parts[..] else {
+        let [base, seen, Ipld::List(items)] = &parts[..] else {
             return None;
         };
         let mut state = Self {
             base: link(base)?,
+            seen: VectorClock::read(seen)?,
             candidates: Vec::with_capacity(items.len()),
         };
         for item in items {
@@ -127,7 +136,6 @@ impl TargetState {
                 Ipld::Integer(seq),
                 Ipld::Bytes(id),
                 Ipld::Integer(time),
-                clock,
                 value,
             ] = &fields[..]
             else {
@@ -138,7 +146,6 @@ impl TargetState {
                 seq: u64::try_from(*seq).ok()?,
                 id: OperationId(id.as_slice().try_into().ok()?),
                 time: HybridTime(u64::try_from(*time).ok()?),
-                clock: VectorClock::read(clock)?,
                 value: link(value)?,
             });
         }

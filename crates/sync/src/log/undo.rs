@@ -14,7 +14,7 @@ use super::change::{Change, Hold, Over};
 use super::replica::{Replica, ReplicaError};
 use super::roster::{Revocation, Tip};
 use super::rows::{Rows, floor_key, fork_key, operation_key, operations, state_key};
-use super::state::{Candidate, TargetState};
+use super::state::TargetState;
 
 impl Replica {
     /// Ends a writer's right to write.
@@ -30,23 +30,16 @@ impl Replica {
             revocation.seq = earlier.seq;
             revocation.cut = revocation.cut.min(earlier.cut);
         }
-        // None of the others' operations here has seen the revocation, so the last of each tells what they had seen.
-        let seen_by_others = self
-            .roster
-            .iter()
-            .filter(|(other, _)| *other != number && *other != ROOT)
-            .filter_map(|(_, writer)| writer.tip.as_ref())
-            .filter(|tip| tip.deps.get(ROOT) < revocation.seq)
-            .map(|tip| tip.deps.get(number));
-        revocation.reach = seen_by_others.fold(revocation.cut, u64::max);
+        revocation.reach = revocation.cut;
         if let Some(writer) = self.roster.get_mut(number) {
             writer.revoked = Some(revocation);
         }
         self.keep_writer(number, change);
-        self.shorten(rows, number, change)
+        self.settle(rows, change)
     }
 
-    /// Freezes a writer that signed two operations with one number. Both stay as the proof.
+    /// Freezes a writer that signed two operations with one number. Both stay as the proof. The root's log stays as it
+    /// is, and has ended.
     pub(super) fn freeze(
         &mut self,
         rows: &dyn Rows,
@@ -73,7 +66,10 @@ impl Replica {
         w.bytes(first.block());
         w.bytes(second.block());
         change.put(fork_key(number), w.into_bytes());
-        self.shorten(rows, number, change)
+        match number {
+            ROOT => Ok(()),
+            _ => self.settle(rows, change),
+        }
     }
 
     /// The proof that a writer signed two operations with one number.
@@ -178,7 +174,7 @@ impl Replica {
         self.rebuild(rows, &paths, change)?;
         // A base that is wanted again is held by the record tree from now on.
         change.released.extend(released);
-        self.recheck_reach(rows, number, change)
+        Ok(())
     }
 
     /// Makes the states of targets anew from the log.
@@ -194,15 +190,12 @@ impl Replica {
             for path in paths {
                 let floor = over.get(&floor_key(path.as_str()))?;
                 let state = match floor.map(|row| TargetState::decode(&row)) {
-                    Some(Some(mut floor)) => {
-                        let counts = |c: &Candidate| c.seq <= self.limit(c.writer);
-                        floor.candidates.retain(counts);
-                        floor
-                    }
+                    // All of it counts, because the root signed it.
+                    Some(Some(floor)) => floor,
                     Some(None) => return Err(self.damaged(format!("the first state of {path}"))),
                     None => TargetState {
                         base: self.state(&over, path)?.and_then(|state| state.base),
-                        candidates: Vec::new(),
+                        ..TargetState::default()
                     },
                 };
                 made.insert(path, state);
@@ -212,7 +205,7 @@ impl Replica {
                 let operation = self.decode(row?.1)?;
                 let target = operation.payload.action.target();
                 if let Some(state) = target.and_then(|path| made.get_mut(path)) {
-                    state.insert(Candidate::of(&operation));
+                    state.insert(&operation);
                 }
             }
         }
@@ -233,46 +226,48 @@ impl Replica {
         Ok(())
     }
 
-    /// Operations of revoked writers may have counted only because of what was taken back.
-    fn recheck_reach(
-        &mut self,
-        rows: &dyn Rows,
-        taken_from: WriterId,
-        change: &mut Change,
-    ) -> Result<(), ReplicaError> {
+    /// Finds the limits anew after a writer was revoked or frozen, and takes back what lies beyond them.
+    ///
+    /// The reach of one writer depends on how far others count, and so on their reach. It is the least that agrees with
+    /// itself: counting begins at the cuts and goes up, so that revoked writers cannot vouch for each other in a circle.
+    fn settle(&mut self, rows: &dyn Rows, change: &mut Change) -> Result<(), ReplicaError> {
         let revoked: Vec<(WriterId, Revocation)> = self
             .roster
             .iter()
-            .filter(|(number, _)| *number != taken_from)
             .filter_map(|(number, writer)| Some((number, writer.revoked?)))
             .collect();
-        for (number, revocation) in revoked {
-            let mut reach = revocation.cut;
-            let others: Vec<(WriterId, u64)> = self
-                .roster
-                .iter()
-                .filter(|(other, _)| *other != number && *other != ROOT)
-                .map(|(other, writer)| (other, writer.seq()))
-                .collect();
-            for (other, last) in others {
-                let over = Over { rows, change };
-                if let Some(deps) = self.last_unaware(&over, other, last, revocation.seq)? {
-                    reach = reach.max(deps.get(number));
+        let mut reach: BTreeMap<WriterId, u64> = revoked.iter().map(|(n, r)| (*n, r.cut)).collect();
+        let mut moved = true;
+        while std::mem::take(&mut moved) {
+            for (number, revocation) in &revoked {
+                for (other, writer) in self.roster.iter() {
+                    if other == *number || other == ROOT {
+                        continue;
+                    }
+                    let limit = writer.limit_with(reach.get(&other).copied().unwrap_or(0));
+                    let last = writer.seq().min(limit);
+                    let over = Over { rows, change };
+                    let deps = self.last_unaware(&over, other, last, revocation.seq)?;
+                    let seen = deps.map_or(0, |deps| deps.get(*number));
+                    if reach.get(number).is_some_and(|known| seen > *known) {
+                        reach.insert(*number, seen);
+                        moved = true;
+                    }
                 }
-            }
-            if reach < revocation.reach {
-                if let Some(r) = self.roster.get_mut(number).and_then(|w| w.revoked.as_mut()) {
-                    r.reach = reach;
-                }
-                self.keep_writer(number, change);
-                self.shorten(rows, number, change)?;
             }
         }
+        for (number, reach) in reach {
+            let writer = self.roster.get_mut(number);
+            if let Some(r) = writer.and_then(|w| w.revoked.as_mut()) {
+                r.reach = reach;
+            }
+            self.keep_writer(number, change);
+        }
+        let numbers: Vec<WriterId> = self.roster.iter().map(|(n, _)| n).collect();
+        for number in numbers.into_iter().filter(|number| *number != ROOT) {
+            self.shorten(rows, number, change)?;
+        }
         Ok(())
-    }
-
-    fn limit(&self, writer: WriterId) -> u64 {
-        self.roster.get(writer).map_or(0, super::Writer::limit)
     }
 
     /// What a writer had seen when it signed its last operation without knowing one of the root's.

@@ -24,6 +24,11 @@ impl ForkSearch {
         (self.equal + 1 >= self.differ).then_some(self.differ)
     }
 
+    /// The first number at which they are known to differ.
+    pub fn differ(&self) -> u64 {
+        self.differ
+    }
+
     /// The numbers to compare next.
     pub fn probes(&self) -> Vec<u64> {
         let between = self.differ.saturating_sub(self.equal + 1);
@@ -33,7 +38,7 @@ impl ForkSearch {
             .collect()
     }
 
-    /// Takes names at places that were asked for; `mine` gives the own ones.
+    /// Takes names at places that were asked for; `mine` gives the own ones, as far as they are still there.
     pub fn learn(
         &mut self,
         theirs: impl Iterator<Item = (u64, OperationId)>,
@@ -43,10 +48,10 @@ impl ForkSearch {
             if seq <= self.equal || seq >= self.differ {
                 continue;
             }
-            if mine(seq) == Some(id) {
-                self.equal = seq;
-            } else {
-                self.differ = seq;
+            match mine(seq) {
+                Some(mine) if mine == id => self.equal = seq,
+                Some(_) => self.differ = seq,
+                None => {}
             }
         }
     }

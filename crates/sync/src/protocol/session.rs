@@ -77,6 +77,11 @@ pub enum Failure {
     /// Equal logs have given different records: one of the two is damaged, or has a fault.
     #[error("both devices have the same log and different records: run `ues check` on both")]
     Different,
+    /// The root contradicted itself, and both know.
+    #[error(
+        "the root key signed two operations with one number: this log has ended, begin a new one"
+    )]
+    Ended,
     /// The other lacks what is no longer in the log here.
     #[error("what the other device lacks is no longer in the log here; another device may have it")]
     Gone,
@@ -111,7 +116,7 @@ pub struct Session {
     said: Option<Vec<(WriterId, u64)>>,
     unanswered: usize,
     /// Batches that are being made durable here.
-    admitting: VecDeque<Vec<(WriterId, u64)>>,
+    admitting: usize,
     searches: BTreeMap<WriterId, ForkSearch>,
     snapshot: BytesMut,
     synced: bool,
@@ -138,7 +143,7 @@ impl Session {
             heard: false,
             said: None,
             unanswered: 0,
-            admitting: VecDeque::new(),
+            admitting: 0,
             searches: BTreeMap::new(),
             snapshot: BytesMut::new(),
             synced: false,
@@ -224,7 +229,7 @@ impl Session {
             }
             (Stage::Open, Body::Same(same)) => self.confirmed(copy, &same),
             (Stage::Open, Body::Heads(heads)) => self.hear(copy, &heads),
-            (Stage::Open, Body::Operations(operations)) => self.take(copy, operations),
+            (Stage::Open, Body::Operations(operations)) => self.take(operations),
             (Stage::Open, Body::Proofs(proofs)) => self.take_proofs(proofs),
             (Stage::Open, Body::Taken(taken)) => self.answered(copy, &taken),
             (Stage::Open, Body::Probe(probe)) => self.tell_names(copy, &probe),
@@ -349,6 +354,12 @@ impl Session {
             return Ok(());
         }
         self.offer_proofs(copy, replica)?;
+        if replica.is_ended() {
+            return match self.unanswered {
+                0 => Err(Failure::Ended),
+                _ => Ok(()),
+            };
+        }
         while self.unanswered < WINDOW {
             let mut frame = Operations::default();
             let mut bytes = 0;
@@ -444,18 +455,16 @@ impl Session {
         Ok(())
     }
 
-    fn take(&mut self, copy: &dyn Copy, frame: Operations) -> Result<(), Failure> {
-        if self.admitting.len() > WINDOW * 2 {
+    fn take(&mut self, frame: Operations) -> Result<(), Failure> {
+        if self.admitting >= WINDOW * 2 {
             return Err(Failure::Protocol("more operations than the window allows"));
         }
         let mut batch = Vec::with_capacity(frame.operations.len());
-        let mut names = Vec::with_capacity(frame.operations.len());
         for one in frame.operations {
             let Ok(operation) = Operation::decode(one.block) else {
                 return Err(Failure::Protocol("something that is no operation"));
             };
             let (writer, seq) = (operation.payload.writer, operation.payload.seq);
-            names.push((writer, seq));
             if self.theirs.get(writer) < seq {
                 self.theirs.set(writer, seq);
             }
@@ -465,19 +474,18 @@ impl Session {
                 value: has_value.then_some(one.value),
             });
         }
-        let _ = copy;
         self.synced = false;
-        self.admitting.push_back(names);
+        self.admitting += 1;
         self.actions.push_back(Action::Admit(batch));
         Ok(())
     }
 
     fn take_proofs(&mut self, frame: Proofs) -> Result<(), Failure> {
-        if self.admitting.len() > WINDOW * 2 {
+        if self.admitting >= WINDOW * 2 {
             return Err(Failure::Protocol("more proofs than the window allows"));
         }
         self.synced = false;
-        self.admitting.push_back(Vec::new());
+        self.admitting += 1;
         let proofs = frame.proofs.into_iter().map(|p| [p.one, p.other]);
         self.actions
             .push_back(Action::AdmitProofs(proofs.collect()));
@@ -487,15 +495,12 @@ impl Session {
     /// What [`Action::Admit`] or [`Action::AdmitProofs`] asked for is durable, in the order of the actions. `copy` is
     /// the copy after it.
     pub fn taken(&mut self, copy: &dyn Copy, taken: &Taken) {
-        let names = self.admitting.pop_front().unwrap_or_default();
+        self.admitting = self.admitting.saturating_sub(1);
         let (log, records) = marks(copy);
         let mut refused = Vec::new();
-        for (index, result) in taken.results.iter().enumerate() {
+        for result in &taken.results {
             match result {
-                Ok(Admitted::Diverged(writer)) => {
-                    let seq = names.get(index).map_or(0, |(_, seq)| *seq);
-                    self.search(*writer, seq.saturating_sub(1));
-                }
+                Ok(Admitted::Diverged { writer, seq }) => self.search(*writer, *seq),
                 Err(reason) if refused.len() < 8 => refused.push(reason.to_string()),
                 _ => {}
             }
@@ -517,7 +522,7 @@ impl Session {
             if taken.records != records {
                 return Err(Failure::Different);
             }
-            if self.unanswered == 0 && self.admitting.is_empty() {
+            if self.unanswered == 0 && self.admitting == 0 {
                 self.now_synced();
                 self.send(Body::Same(Same { log, records }));
             }
@@ -542,7 +547,9 @@ impl Session {
         }
         let search = ForkSearch::new(differ);
         self.probe(writer, &search);
-        self.searches.insert(writer, search);
+        if search.found().is_none() {
+            self.searches.insert(writer, search);
+        }
     }
 
     fn probe(&mut self, writer: WriterId, search: &ForkSearch) {
@@ -589,12 +596,13 @@ impl Session {
             let mine = replica.operation(copy.rows(), probed.writer, seq);
             mine.ok().flatten().map(|op| op.id())
         });
-        // One that does not answer what was asked is not asked again.
-        if search.found().is_some() || search.probes() != before {
+        if search.found().is_none() && search.probes() != before {
             self.probe(probed.writer, &search);
-            if search.found().is_none() {
-                self.searches.insert(probed.writer, search);
-            }
+            self.searches.insert(probed.writer, search);
+        } else {
+            // Where one of the two no longer has its log, a later difference has to do.
+            let (writer, seq) = (probed.writer, search.differ());
+            self.send(Body::Want(Want { writer, seq }));
         }
         Ok(())
     }

@@ -128,6 +128,23 @@ impl Device {
             .retain(|cid, _| held.contains(cid) || wanted.contains(cid));
     }
 
+    /// Makes an operation that is never durable: the device crashes before.
+    pub fn crash_writing(&mut self, path: RecordPath, now_ms: u64) {
+        let now = self.now(now_ms);
+        let existed = self.rows.records.contains_key(path.as_str());
+        let after = Some(content("never durable"));
+        let local = LocalChange {
+            path,
+            existed,
+            after,
+        };
+        if let Some(replica) = self.replica.as_mut() {
+            let mut change = Change::default();
+            let _ = replica.record(&self.rows, vec![local], now, &self.key, &mut change);
+        }
+        self.restart();
+    }
+
     /// Forgets what is in memory, as a crash does.
     pub fn restart(&mut self) {
         self.replica = Replica::open(&self.rows).unwrap();
@@ -262,6 +279,10 @@ pub struct Link {
     pub frames: usize,
     pub bytes: usize,
     pub failed: Option<Failure>,
+    /// Somebody changes what is on its way.
+    pub tampered: bool,
+    /// A device crashed while it made something durable.
+    pub crashed: bool,
 }
 
 impl Link {
@@ -273,7 +294,57 @@ impl Link {
             frames: 0,
             bytes: 0,
             failed: None,
+            tampered: false,
+            crashed: false,
         }
+    }
+
+    /// Changes what is on its way to a side: bits, order, number of frames, or something made up.
+    pub fn tamper(&mut self, rng: &mut Rng, world: &World, side: usize) {
+        self.tampered = true;
+        let forged = match rng.below(6) {
+            0..=3 => None,
+            _ => Some(forge(rng, world)),
+        };
+        let queue = &mut self.queues[side];
+        let len = queue.len();
+        if let Some(frame) = forged {
+            return queue.push_back(frame);
+        }
+        if len == 0 {
+            return;
+        }
+        let at = rng.below(len);
+        match rng.below(4) {
+            0 => queue.swap(at, rng.below(len)),
+            1 => queue.push_back(queue[at].clone()),
+            2 => drop(queue.remove(at)),
+            _ => {
+                let mut bytes = queue[at].to_vec();
+                if !bytes.is_empty() {
+                    let byte = rng.below(bytes.len());
+                    bytes[byte] ^= 1 << rng.below(8);
+                }
+                queue[at] = bytes.into();
+            }
+        }
+    }
+
+    /// Takes in what this side was given, but crashes before it is durable.
+    pub fn crash(&mut self, world: &mut World, side: usize) {
+        let index = self.ends[side];
+        let device = &world.devices[index];
+        if let Ok(Some(Action::Admit(batch))) = self.sessions[side].step(device, repo().as_str()) {
+            let now = device.now(world.now_ms);
+            let device = &mut world.devices[index];
+            let replica = device.replica.as_mut().unwrap();
+            let mut change = Change::default();
+            for incoming in batch {
+                let _ = replica.admit(&device.rows, incoming, now, &mut change);
+            }
+        }
+        world.devices[index].restart();
+        self.crashed = true;
     }
 
     pub fn is_synced(&self) -> bool {
@@ -345,7 +416,8 @@ impl Link {
                 let replica = device.replica.as_mut().unwrap();
                 for proof in proofs {
                     let result = replica.admit_proof(&device.rows, proof, &mut change);
-                    result.unwrap().unwrap();
+                    let result = result.unwrap();
+                    assert!(self.tampered || result.is_ok(), "{result:?}");
                 }
                 device.commit(change);
                 self.sessions[side].taken(&world.devices[index], &Taken::default());
@@ -360,8 +432,12 @@ impl Link {
                 self.sessions[side].send_snapshot(&archive);
             }
             Action::Restore(archive) => {
-                restore(world, index, archive);
-                self.sessions[side].restored();
+                if restore(world, index, archive).is_some() {
+                    self.sessions[side].restored();
+                } else {
+                    assert!(self.tampered, "a snapshot was refused");
+                    self.failed = Some(Failure::Protocol("a bad snapshot"));
+                }
             }
             Action::Synced => {}
         }
@@ -396,24 +472,26 @@ fn snapshot(world: &mut World) -> Bytes {
     .write()
 }
 
-fn restore(world: &mut World, index: usize, archive: Bytes) {
-    let archive = SnapshotArchive::read(archive).unwrap();
-    let device = &mut world.devices[index];
+fn restore(world: &mut World, index: usize, archive: Bytes) -> Option<()> {
+    let archive = SnapshotArchive::read(archive).ok()?;
+    let mut device = world.devices[index].clone();
     let mut rest = &archive.car[..];
     let mut part = || {
         let (len, tail) = rest.split_at_checked(4)?;
         let len = u32::from_be_bytes(len.try_into().unwrap()) as usize;
-        let (part, tail) = tail.split_at(len);
+        let (part, tail) = tail.split_at_checked(len)?;
         rest = tail;
         Some(Bytes::copy_from_slice(part))
     };
     while let (Some(path), Some(block)) = (part(), part()) {
         let cid = ues_data::dag_cbor_cid(&block);
         device.blocks.insert(cid, block);
-        let path = String::from_utf8(path.to_vec()).unwrap();
+        let path = String::from_utf8(path.to_vec()).ok()?;
         device.rows.records.insert(path, cid);
     }
-    assert_eq!(Copy::records(device), Some(archive.snapshot.records));
+    if Copy::records(&device) != Some(archive.snapshot.records) {
+        return None;
+    }
     let (replica, change) = Replica::restore(
         repo(),
         world.root.verifying_key(),
@@ -423,9 +501,87 @@ fn restore(world: &mut World, index: usize, archive: Bytes) {
         &device.rows,
     )
     .unwrap()
-    .unwrap();
+    .ok()?;
     device.replica = Some(replica);
     device.commit(change);
+    world.devices[index] = device;
+    Some(())
+}
+
+/// A frame with something that nobody was allowed to sign, or that is nothing at all.
+fn forge(rng: &mut Rng, world: &World) -> Bytes {
+    let garbage: Vec<u8> = (0..rng.below(60)).map(|_| rng.next() as u8).collect();
+    if rng.chance(20) {
+        return garbage.into();
+    }
+    let replica = world.devices[0].replica.as_ref().unwrap();
+    let granted: Vec<WriterId> = replica.roster().iter().map(|(n, _)| n).collect();
+    let writer = match rng.chance(70) {
+        true => granted[rng.below(granted.len())],
+        false => 77,
+    };
+    let tip = replica.roster().get(writer).and_then(|w| w.tip.clone());
+    let seq = match rng.chance(70) {
+        true => tip.as_ref().map_or(1, |tip| tip.seq + 1),
+        false => 1 + rng.below(9) as u64,
+    };
+    let mut deps = replica.clock();
+    deps.set(writer, 0);
+    let (cid, value) = content(&format!("forged {}", rng.next()));
+    let action = match writer {
+        0 => ues_sync::operation::Action::Revoke { writer: 1, cut: 0 },
+        _ => ues_sync::operation::Action::Put {
+            path: path(1),
+            value: cid,
+            update: true,
+        },
+    };
+    let time = tip.as_ref().map_or(1 << 40, |tip| tip.time.0 + 1);
+    let payload = ues_sync::operation::Payload {
+        repo: repo(),
+        writer,
+        seq,
+        prev: (seq > 1).then(|| tip.map_or(ues_sync::operation::OperationId([1; 32]), |t| t.id)),
+        deps,
+        time: ues_sync::hybrid_time::HybridTime(time),
+        action,
+    };
+    // Signed by a key that nobody granted; a device of the world would be believed.
+    let stranger = SigningKey::from_bytes(KeyKind::Ed25519, &[3; 32]).unwrap();
+    let operation = payload.sign(&stranger);
+    let value = match operation.payload.action.value() {
+        Some(_) if rng.chance(80) => value,
+        _ => Bytes::new(),
+    };
+    operations_frame(&[(operation.block().clone(), value)])
+}
+
+/// A frame of operations, written without the crate.
+pub fn operations_frame(operations: &[(Bytes, Bytes)]) -> Bytes {
+    #[derive(Clone, PartialEq, prost::Message)]
+    struct One {
+        #[prost(bytes = "bytes", tag = "1")]
+        block: Bytes,
+        #[prost(bytes = "bytes", tag = "2")]
+        value: Bytes,
+    }
+    #[derive(Clone, PartialEq, prost::Message)]
+    struct Many {
+        #[prost(message, repeated, tag = "1")]
+        operations: Vec<One>,
+    }
+    #[derive(Clone, PartialEq, prost::Message)]
+    struct Outer {
+        #[prost(message, optional, tag = "4")]
+        many: Option<Many>,
+    }
+    let one = |(block, value): &(Bytes, Bytes)| One {
+        block: block.clone(),
+        value: value.clone(),
+    };
+    let operations = operations.iter().map(one).collect();
+    let many = Some(Many { operations });
+    prost::Message::encode_to_vec(&Outer { many }).into()
 }
 
 /// Takes one operation in, as if somebody had brought it.
