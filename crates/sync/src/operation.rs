@@ -552,3 +552,7 @@ impl Operation {
         key.verify(&message, &self.signature).is_ok()
     }
 }
+
+#[cfg(test)]
+#[path = "operation_tests.rs"]
+mod tests;

@@ -5,6 +5,8 @@
 //! one batch before it goes on.
 
 mod admit;
+#[cfg(test)]
+mod admit_tests;
 mod append;
 mod beyond;
 mod change;

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use prost::Message;
+use prost::encoding::decode_varint;
 
 use crate::clock::MAX_WRITERS;
 
@@ -11,6 +12,8 @@ pub const MAX_FRAME_BYTES: usize = 4 << 20;
 pub(super) const VERSION: u32 = 1;
 /// Most operations in one frame.
 pub(super) const MAX_OPERATIONS: usize = 512;
+/// Most fields of a frame and its body.
+const MAX_ENTRIES: usize = 2 * MAX_WRITERS;
 /// Most places that are asked for at once when looking for a fork.
 pub(super) const MAX_PROBES: usize = 64;
 /// Most bytes of a snapshot in one frame.
@@ -239,6 +242,9 @@ impl Frame {
         if bytes.len() > MAX_FRAME_BYTES {
             return Err(FrameError::TooLarge(bytes.len()));
         }
+        if entries(&bytes).is_none() {
+            return Err(FrameError::Malformed("it carries too much".to_owned()));
+        }
         let frame = Self::decode(bytes).map_err(|e| FrameError::Malformed(e.to_string()))?;
         let body = frame
             .body
@@ -257,6 +263,42 @@ impl Frame {
         }
         Ok(body)
     }
+}
+
+/// Counts the fields of a frame and of its body before anything is made of them: an empty entry takes two bytes on the
+/// way and many more in memory. `None` for too many, or what is no message.
+pub(super) fn entries(mut frame: &[u8]) -> Option<usize> {
+    let mut count = 0;
+    while !frame.is_empty() {
+        let mut body = field(&mut frame)?.unwrap_or_default();
+        count += 1;
+        while !body.is_empty() && count <= MAX_ENTRIES {
+            field(&mut body)?;
+            count += 1;
+        }
+        if count > MAX_ENTRIES {
+            return None;
+        }
+    }
+    Some(count)
+}
+
+/// Takes a field off a message; answers its bytes if it is one with a length.
+fn field<'a>(message: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
+    let key = decode_varint(message).ok()?;
+    let len = match key & 7 {
+        0 => {
+            decode_varint(message).ok()?;
+            return Some(None);
+        }
+        1 => 8,
+        2 => usize::try_from(decode_varint(message).ok()?).ok()?,
+        5 => 4,
+        _ => return None,
+    };
+    let (bytes, rest) = message.split_at_checked(len)?;
+    *message = rest;
+    Some((key & 7 == 2).then_some(bytes))
 }
 
 impl Body {

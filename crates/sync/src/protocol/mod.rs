@@ -3,7 +3,11 @@
 
 mod fork_search;
 mod frame;
+#[cfg(test)]
+mod schema_tests;
 mod session;
+#[cfg(test)]
+mod session_tests;
 mod snapshot_archive;
 
 pub use frame::{Frame, FrameError, MAX_FRAME_BYTES};

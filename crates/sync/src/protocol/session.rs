@@ -229,7 +229,7 @@ impl Session {
             }
             (Stage::Open, Body::Same(same)) => self.confirmed(copy, &same),
             (Stage::Open, Body::Heads(heads)) => self.hear(copy, &heads),
-            (Stage::Open, Body::Operations(operations)) => self.take(operations),
+            (Stage::Open, Body::Operations(operations)) => self.take(copy, operations),
             (Stage::Open, Body::Proofs(proofs)) => self.take_proofs(proofs),
             (Stage::Open, Body::Taken(taken)) => self.answered(copy, &taken),
             (Stage::Open, Body::Probe(probe)) => self.tell_names(copy, &probe),
@@ -430,12 +430,12 @@ impl Session {
         self.theirs = heads.heads.iter().map(|h| (h.writer, h.seq)).collect();
         self.heard = true;
         for head in &heads.heads {
-            if head.fork > 0 {
-                self.forks.insert(head.writer, head.fork);
-            }
             let Some(mine) = replica.roster().get(head.writer) else {
                 continue;
             };
+            if head.fork > 0 {
+                self.forks.insert(head.writer, head.fork);
+            }
             let Some(tip) = mine.tip.as_ref().filter(|tip| tip.seq == head.seq) else {
                 continue;
             };
@@ -455,7 +455,7 @@ impl Session {
         Ok(())
     }
 
-    fn take(&mut self, frame: Operations) -> Result<(), Failure> {
+    fn take(&mut self, copy: &dyn Copy, frame: Operations) -> Result<(), Failure> {
         if self.admitting >= WINDOW * 2 {
             return Err(Failure::Protocol("more operations than the window allows"));
         }
@@ -465,7 +465,9 @@ impl Session {
                 return Err(Failure::Protocol("something that is no operation"));
             };
             let (writer, seq) = (operation.payload.writer, operation.payload.seq);
-            if self.theirs.get(writer) < seq {
+            // What names a writer that is not known here is no claim to remember.
+            let known = |replica: &Replica| replica.roster().get(writer).is_some();
+            if self.theirs.get(writer) < seq && copy.replica().is_some_and(known) {
                 self.theirs.set(writer, seq);
             }
             let has_value = operation.payload.action.value().is_some();

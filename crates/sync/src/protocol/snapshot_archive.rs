@@ -14,23 +14,23 @@ use crate::log::Snapshot;
 pub const MAX_ARCHIVE_BYTES: u64 = 256 << 20;
 
 #[derive(Clone, PartialEq, Message)]
-struct Archive {
+pub(super) struct Archive {
     #[prost(bytes = "bytes", repeated, tag = "1")]
-    root_chain: Vec<Bytes>,
+    pub root_chain: Vec<Bytes>,
     #[prost(bytes = "bytes", repeated, tag = "2")]
-    tips: Vec<Bytes>,
+    pub tips: Vec<Bytes>,
     #[prost(bytes = "bytes", repeated, tag = "3")]
-    proofs: Vec<Bytes>,
+    pub proofs: Vec<Bytes>,
     #[prost(string, repeated, tag = "4")]
-    paths: Vec<String>,
+    pub paths: Vec<String>,
     #[prost(bytes = "bytes", repeated, tag = "5")]
-    states: Vec<Bytes>,
+    pub states: Vec<Bytes>,
     #[prost(bytes = "bytes", repeated, tag = "6")]
-    blocks: Vec<Bytes>,
+    pub blocks: Vec<Bytes>,
     #[prost(bytes = "bytes", tag = "7")]
-    records: Bytes,
+    pub records: Bytes,
     #[prost(bytes = "bytes", tag = "8")]
-    car: Bytes,
+    pub car: Bytes,
 }
 
 /// All that a new device needs.
@@ -77,6 +77,10 @@ impl SnapshotArchive {
     /// Reads an archive. What it says is not checked here, see [`Replica::restore`](crate::log::Replica::restore).
     pub fn read(bytes: Bytes) -> Result<Self, ArchiveError> {
         let wrong = |what: &str| ArchiveError(what.to_owned());
+        let size = bytes.len() as u64;
+        if size > MAX_ARCHIVE_BYTES {
+            return Err(wrong("larger than 256 MiB"));
+        }
         let archive = Archive::decode(bytes).map_err(|e| ArchiveError(e.to_string()))?;
         if archive.paths.len() != archive.states.len() || archive.proofs.len() % 2 != 0 {
             return Err(wrong("lists that belong together have different lengths"));
