@@ -53,6 +53,7 @@ impl Listeners {
     /// Closes them, and waits until requests in flight have ended.
     pub async fn stop(self) {
         self.stop.cancel();
+        self.tasks.close();
         self.tasks.wait().await;
     }
 

@@ -1,0 +1,83 @@
+// Nodes that hold one repository together: pairing by the command line, as two people at two machines do it.
+import { spawn } from 'node:child_process'
+import { mkdir } from 'node:fs/promises'
+import path from 'node:path'
+import { uesOk } from './cli.mjs'
+import { freePort } from './process.mjs'
+import { dataOf, scratch, startUes, uesBinary } from './servers.mjs'
+
+/** A node whose peer-to-peer port stays the same when it is started again. */
+export class DeviceNode {
+  static async start(name, { env = {} } = {}) {
+    const node = new DeviceNode()
+    node.name = name
+    node.dir = await scratch(`device-${name}`)
+    node.httpPort = await freePort()
+    node.peerPort = await freePort()
+    await node.up(env)
+    return node
+  }
+
+  /** Starts it (again) on its folder. */
+  async up(env = {}) {
+    await mkdir(this.dir, { recursive: true })
+    this.server = await startUes({
+      dir: this.dir,
+      port: this.httpPort,
+      env: {
+        UES_NETWORK_LISTEN: `/ip4/127.0.0.1/tcp/${this.peerPort}`,
+        UES_NETWORK_MDNS: 'false',
+        UES_NETWORK_DEVICE_NAME: this.name,
+        UES_PINS_ROLES: '',
+        ...env,
+      },
+    })
+  }
+
+  get data() {
+    return dataOf(this.server)
+  }
+
+  /** Runs a command on it; returns what `--json` prints, parsed. */
+  async run(...args) {
+    return JSON.parse(await uesOk(this.data, ['--json', ...args]))
+  }
+
+  /** Its devices but the root's key. */
+  async devices(did) {
+    return (await this.run('device', 'ls', '--as', did)).filter((device) => !device.root)
+  }
+
+  stop = () => this.server.program.stop()
+  kill = () => this.server.program.kill()
+}
+
+/** Starts `ues device invite`; resolves once it shows the link. `done` resolves with its exit code. */
+export async function invite(node, did) {
+  const args = ['--data', node.data, '--json', 'device', 'invite', '--yes', '--as', did]
+  const child = spawn(uesBinary(), args, { stdio: ['ignore', 'pipe', 'pipe'] })
+  let out = ''
+  let err = ''
+  child.stderr.on('data', (chunk) => (err += chunk))
+  const done = new Promise((resolve) => child.once('close', resolve))
+  const link = await new Promise((resolve, reject) => {
+    child.stdout.on('data', (chunk) => {
+      out += chunk
+      try {
+        resolve(JSON.parse(out).link)
+      } catch {
+        // not all of it is here
+      }
+    })
+    done.then((code) => reject(new Error(`device invite ended with ${code}: ${out}${err}`)))
+  })
+  return { link, done, child, stderr: () => err }
+}
+
+/** Lets one node into a repository of another. */
+export async function pair(node, did, joiner) {
+  const invitation = await invite(node, did)
+  await uesOk(joiner.data, ['device', 'join', '--yes', invitation.link])
+  const code = await invitation.done
+  if (code !== 0) throw new Error(`device invite ended with ${code}: ${invitation.stderr()}`)
+}
