@@ -350,10 +350,37 @@ impl Run {
         }
         let clock: VectorClock = replica.clock();
         assert_eq!(clock.total(), operations(first).len() as u64);
+        check_limits(first);
         let mut rng = self.rng.clone();
         for _ in 0..2 {
             self.check_any_order(&mut rng);
         }
+    }
+}
+
+/// What others had seen of a revoked writer before they knew is there, and nothing else beyond the cut and the pins.
+fn check_limits(device: &Device) {
+    let all = operations(device);
+    for (number, writer) in device.replica.as_ref().unwrap().roster().iter() {
+        let Some(revoked) = writer.revoked else {
+            continue;
+        };
+        let seen = all
+            .iter()
+            .filter(|op| ![ROOT, number].contains(&op.payload.writer))
+            .filter(|op| op.payload.deps.get(ROOT) < revoked.seq)
+            .map(|op| op.payload.deps.get(number));
+        let reach = seen.fold(revoked.cut, u64::max);
+        let fork = writer.fork.map_or(u64::MAX, |fork| fork - 1);
+        let expected = reach.min(fork).max(writer.pinned);
+        assert_eq!(writer.limit(), expected, "the limit of writer {number}");
+        assert!(writer.seq() <= expected);
+        // The root had it up to the cut, and whoever saw more had it from somebody.
+        assert_eq!(
+            writer.seq(),
+            expected,
+            "operations of writer {number} were lost"
+        );
     }
 }
 
