@@ -195,6 +195,46 @@ impl Run {
         let roster = self.world.devices[0].replica.as_ref().unwrap().roster();
         if let Some(number) = roster.find(&key) {
             self.ended.insert(number);
+            if self.rng.chance(60) {
+                self.build_on(index);
+            }
+            self.world.revoke(number);
+        }
+    }
+
+    /// A device writes, another one takes that in and writes on, and the first device knows of neither.
+    fn build_on(&mut self, index: usize) {
+        let other = 1 + self.rng.below(self.world.devices.len() - 1);
+        let has_log = |n: usize| self.world.devices[n].replica.is_some();
+        if other == index || !has_log(index) || !has_log(other) {
+            return;
+        }
+        self.links
+            .retain(|l| !l.ends.contains(&index) && !l.ends.contains(&other));
+        for (writer, count) in [(index, 3), (other, 2), (index, 2)] {
+            for _ in 0..=self.rng.below(count) {
+                let (path, now) = (path(self.rng.below(8)), self.world.now_ms);
+                let text = format!("{}", self.rng.next());
+                if self.world.devices[writer].write(path, Some(&text), now) {
+                    self.acknowledged[writer] += 1;
+                }
+            }
+            let mut link = Link::new(index, other);
+            let mut idle = 0;
+            while idle < 2 && link.failed.is_none() {
+                let mut did = false;
+                for side in 0..2 {
+                    did |= link.act(&mut self.world, side);
+                    did |= link.deliver(&mut self.world, side);
+                }
+                idle = if did { 0 } else { idle + 1 };
+            }
+        }
+        // Sometimes both lose their rights.
+        let key = self.world.devices[other].did_key();
+        let roster = self.world.devices[0].replica.as_ref().unwrap().roster();
+        if let Some(number) = roster.find(&key).filter(|_| self.rng.chance(30)) {
+            self.ended.insert(number);
             self.world.revoke(number);
         }
     }
