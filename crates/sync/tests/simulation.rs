@@ -195,6 +195,46 @@ impl Run {
         let roster = self.world.devices[0].replica.as_ref().unwrap().roster();
         if let Some(number) = roster.find(&key) {
             self.ended.insert(number);
+            if self.rng.chance(60) {
+                self.build_on(index);
+            }
+            self.world.revoke(number);
+        }
+    }
+
+    /// A device writes, another one takes that in and writes on, and the first device knows of neither.
+    fn build_on(&mut self, index: usize) {
+        let other = 1 + self.rng.below(self.world.devices.len() - 1);
+        let has_log = |n: usize| self.world.devices[n].replica.is_some();
+        if other == index || !has_log(index) || !has_log(other) {
+            return;
+        }
+        self.links
+            .retain(|l| !l.ends.contains(&index) && !l.ends.contains(&other));
+        for (writer, count) in [(index, 3), (other, 2), (index, 2)] {
+            for _ in 0..=self.rng.below(count) {
+                let (path, now) = (path(self.rng.below(8)), self.world.now_ms);
+                let text = format!("{}", self.rng.next());
+                if self.world.devices[writer].write(path, Some(&text), now) {
+                    self.acknowledged[writer] += 1;
+                }
+            }
+            let mut link = Link::new(index, other);
+            let mut idle = 0;
+            while idle < 2 && link.failed.is_none() {
+                let mut did = false;
+                for side in 0..2 {
+                    did |= link.act(&mut self.world, side);
+                    did |= link.deliver(&mut self.world, side);
+                }
+                idle = if did { 0 } else { idle + 1 };
+            }
+        }
+        // Sometimes both lose their rights.
+        let key = self.world.devices[other].did_key();
+        let roster = self.world.devices[0].replica.as_ref().unwrap().roster();
+        if let Some(number) = roster.find(&key).filter(|_| self.rng.chance(30)) {
+            self.ended.insert(number);
             self.world.revoke(number);
         }
     }
@@ -350,10 +390,37 @@ impl Run {
         }
         let clock: VectorClock = replica.clock();
         assert_eq!(clock.total(), operations(first).len() as u64);
+        check_limits(first);
         let mut rng = self.rng.clone();
         for _ in 0..2 {
             self.check_any_order(&mut rng);
         }
+    }
+}
+
+/// What others had seen of a revoked writer before they knew is there, and nothing else beyond the cut and the pins.
+fn check_limits(device: &Device) {
+    let all = operations(device);
+    for (number, writer) in device.replica.as_ref().unwrap().roster().iter() {
+        let Some(revoked) = writer.revoked else {
+            continue;
+        };
+        let seen = all
+            .iter()
+            .filter(|op| ![ROOT, number].contains(&op.payload.writer))
+            .filter(|op| op.payload.deps.get(ROOT) < revoked.seq)
+            .map(|op| op.payload.deps.get(number));
+        let reach = seen.fold(revoked.cut, u64::max);
+        let fork = writer.fork.map_or(u64::MAX, |fork| fork - 1);
+        let expected = reach.min(fork).max(writer.pinned);
+        assert_eq!(writer.limit(), expected, "the limit of writer {number}");
+        assert!(writer.seq() <= expected);
+        // The root had it up to the cut, and whoever saw more had it from somebody.
+        assert_eq!(
+            writer.seq(),
+            expected,
+            "operations of writer {number} were lost"
+        );
     }
 }
 

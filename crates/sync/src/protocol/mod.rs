@@ -3,6 +3,8 @@
 
 mod fork_search;
 mod frame;
+mod marks;
+mod parting;
 #[cfg(test)]
 mod schema_tests;
 mod session;

@@ -7,14 +7,14 @@ use ues_data::Cid;
 
 use crate::clock::{VectorClock, WriterId};
 use crate::log::{Admitted, Incoming, Refused, Replica, ReplicaError, Rows};
-use crate::operation::{Operation, OperationId};
+use crate::operation::Operation;
 
 use super::fork_search::ForkSearch;
 use super::frame::{
-    Body, Frame, FrameError, HeadFrame, Heads, Hello, MAX_FRAME_BYTES, MAX_OPERATIONS,
-    OperationFrame, Operations, PART_BYTES, Probe, Probed, ProofFrame, Proofs, Refusal, Same,
-    SnapshotPart, TakenFrame, VERSION, Want,
+    Body, Frame, FrameError, HeadFrame, Heads, Hello, MAX_OPERATIONS, OperationFrame, Operations,
+    PART_BYTES, ProofFrame, Proofs, Refusal, Same, SnapshotPart, TakenFrame, VERSION,
 };
+use super::marks::{forks, limits, marks, read_head, split};
 use super::snapshot_archive::MAX_ARCHIVE_BYTES;
 
 /// Frames with operations that may be on their way before the first is answered.
@@ -114,10 +114,10 @@ pub struct Session {
     heard: bool,
     /// What was said of this copy's writers, besides how far they have come: forks and limits.
     said: Option<Vec<(WriterId, u64)>>,
-    unanswered: usize,
+    pub(super) unanswered: usize,
     /// Batches that are being made durable here.
     admitting: usize,
-    searches: BTreeMap<WriterId, ForkSearch>,
+    pub(super) searches: BTreeMap<WriterId, ForkSearch>,
     snapshot: BytesMut,
     synced: bool,
     actions: VecDeque<Action>,
@@ -248,7 +248,7 @@ impl Session {
         }
     }
 
-    fn send(&mut self, body: Body) {
+    pub(super) fn send(&mut self, body: Body) {
         self.actions.push_back(Action::Send(body.write()));
     }
 
@@ -542,150 +542,4 @@ impl Session {
         }
         Ok(())
     }
-
-    fn search(&mut self, writer: WriterId, differ: u64) {
-        if differ == 0 || self.searches.contains_key(&writer) {
-            return;
-        }
-        let search = ForkSearch::new(differ);
-        self.probe(writer, &search);
-        if search.found().is_none() {
-            self.searches.insert(writer, search);
-        }
-    }
-
-    fn probe(&mut self, writer: WriterId, search: &ForkSearch) {
-        match search.found() {
-            Some(seq) => self.send(Body::Want(Want { writer, seq })),
-            None => {
-                let seqs = search.probes();
-                self.send(Body::Probe(Probe { writer, seqs }));
-            }
-        }
-    }
-
-    fn tell_names(&mut self, copy: &dyn Copy, probe: &Probe) -> Result<(), Failure> {
-        let mut probed = Probed {
-            writer: probe.writer,
-            ..Probed::default()
-        };
-        if let Some(replica) = copy.replica() {
-            for seq in &probe.seqs {
-                if let Some(op) = replica.operation(copy.rows(), probe.writer, *seq)? {
-                    probed.seqs.push(*seq);
-                    probed.ids.push(Bytes::copy_from_slice(&op.id().0));
-                }
-            }
-        }
-        self.send(Body::Probed(probed));
-        Ok(())
-    }
-
-    fn compare_names(&mut self, copy: &dyn Copy, probed: &Probed) -> Result<(), Failure> {
-        let Some(mut search) = self.searches.remove(&probed.writer) else {
-            return Ok(());
-        };
-        let Some(replica) = copy.replica() else {
-            return Ok(());
-        };
-        let theirs = probed
-            .seqs
-            .iter()
-            .zip(&probed.ids)
-            .filter_map(|(seq, id)| Some((*seq, OperationId(id[..].try_into().ok()?))));
-        let before = search.probes();
-        search.learn(theirs, |seq| {
-            let mine = replica.operation(copy.rows(), probed.writer, seq);
-            mine.ok().flatten().map(|op| op.id())
-        });
-        if search.found().is_none() && search.probes() != before {
-            self.probe(probed.writer, &search);
-            self.searches.insert(probed.writer, search);
-        } else {
-            // Where one of the two no longer has its log, a later difference has to do.
-            let (writer, seq) = (probed.writer, search.differ());
-            self.send(Body::Want(Want { writer, seq }));
-        }
-        Ok(())
-    }
-
-    fn give_one(&mut self, copy: &dyn Copy, want: &Want) -> Result<(), Failure> {
-        let Some(replica) = copy.replica() else {
-            return Ok(());
-        };
-        let Some(operation) = replica.operation(copy.rows(), want.writer, want.seq)? else {
-            return Ok(());
-        };
-        let value = match operation.payload.action.value() {
-            Some(cid) => copy.block(cid)?.unwrap_or_default(),
-            None => Bytes::new(),
-        };
-        self.unanswered += 1;
-        self.send(Body::Operations(Operations {
-            operations: vec![OperationFrame {
-                block: operation.block().clone(),
-                value,
-            }],
-        }));
-        Ok(())
-    }
-}
-
-/// The fingerprint of the log, and the beginning of the record tree's root.
-fn marks(copy: &dyn Copy) -> (Bytes, Bytes) {
-    let log = copy
-        .replica()
-        .map(|replica| replica.summary().fingerprint());
-    let records = copy.records();
-    let first = records.and_then(|cid| cid.hash().digest().get(..8).map(Bytes::copy_from_slice));
-    (
-        log.map(|log| Bytes::copy_from_slice(&log))
-            .unwrap_or_default(),
-        first.unwrap_or_default(),
-    )
-}
-
-fn forks(replica: &Replica) -> BTreeMap<WriterId, u64> {
-    let forks = replica.roster().iter();
-    forks
-        .filter_map(|(n, writer)| Some((n, writer.fork?)))
-        .collect()
-}
-
-/// How far each writer counts: when that changes, the other must hear it.
-fn limits(replica: &Replica) -> Vec<(WriterId, u64)> {
-    let writers = replica.roster().iter();
-    let short = writers.filter(|(_, writer)| !writer.is_active());
-    short.map(|(n, writer)| (n, writer.limit())).collect()
-}
-
-fn read_head(head: &HeadFrame) -> Option<crate::log::Head> {
-    let id = match head.seq {
-        0 => [0; 32],
-        _ => head.id[..].try_into().ok()?,
-    };
-    Some(crate::log::Head {
-        writer: head.writer,
-        seq: head.seq,
-        id: OperationId(id),
-        fork: (head.fork > 0).then_some(head.fork),
-    })
-}
-
-/// Cuts what is too large for one frame.
-fn split(frame: Operations) -> Vec<Operations> {
-    let size = |op: &OperationFrame| op.block.len() + op.value.len() + 32;
-    let mut out = vec![Operations::default()];
-    let mut bytes = 0;
-    for operation in frame.operations {
-        if bytes + size(&operation) > MAX_FRAME_BYTES / 2 && bytes > 0 {
-            out.push(Operations::default());
-            bytes = 0;
-        }
-        bytes += size(&operation);
-        if let Some(last) = out.last_mut() {
-            last.operations.push(operation);
-        }
-    }
-    out
 }
