@@ -52,7 +52,12 @@ async function equal(did, ...nodes) {
       return roots[0] && roots.every((root) => root === roots[0])
     },
     60,
-  )
+  ).catch(async (error) => {
+    const status = await Promise.all(nodes.map((node) => node.run('sync', 'status').catch(String)))
+    const network = await Promise.all(nodes.map((node) => node.run('peer', 'ls').catch(String)))
+    const logs = nodes.map((node) => node.server.program.log.slice(-1500))
+    throw new Error(`${error.message}\n${roots.join(' ')}\n${JSON.stringify({ status, network }, null, 1)}\n${logs.join('\n--\n')}`)
+  })
   return roots[0]
 }
 
