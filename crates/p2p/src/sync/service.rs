@@ -25,6 +25,9 @@ const HELLO_WITHIN: Duration = Duration::from_secs(10);
 /// After how long a session that ended is opened again, while the peer stays connected.
 const AGAIN_AFTER: Duration = Duration::from_secs(2);
 
+/// How often it is looked whether a session is missing.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+
 /// Why a repository did not come over.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -128,8 +131,11 @@ impl Work {
     async fn connect(self) {
         let mut events = self.network.events();
         let mut repos = self.replicas.watch_list();
+        // Who was connected before anybody listened has no event any more; and what went wrong once is tried again.
+        let mut again = tokio::time::interval(LOOK_EVERY);
         loop {
             tokio::select! {
+                _ = again.tick() => self.try_all().await,
                 event = events.recv() => match event {
                     Ok(NetworkEvent::PeerConnected(peer) | NetworkEvent::PeerIdentified(peer)) => {
                         self.try_open(peer);
