@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::{Bytes, BytesMut};
 use ues_data::Cid;
 
-use crate::clock::{VectorClock, WriterId};
+use crate::clock::{ROOT, VectorClock, WriterId};
 use crate::log::{Admitted, Incoming, Refused, Replica, ReplicaError, Rows};
 use crate::operation::Operation;
 
@@ -406,6 +406,10 @@ impl Session {
         let mut proofs = Vec::new();
         for (writer, fork) in forks(replica) {
             if self.forks.get(&writer).is_some_and(|known| *known <= fork) {
+                continue;
+            }
+            // Who does not know the writer yet gets its grant first.
+            if self.theirs.get(ROOT) < u64::from(writer) {
                 continue;
             }
             self.forks.insert(writer, fork);
