@@ -41,6 +41,14 @@ async function call(node, session, nsid, body) {
 
 const texts = async (node, did) => (await listAll(node.server, did, POST)).map((r) => r.value.text).sort()
 
+/** Fails with what the nodes say of their sessions. */
+async function explain(error, nodes) {
+  const status = await Promise.all(nodes.map((node) => node.run('sync', 'status').catch(String)))
+  const peers = await Promise.all(nodes.map((node) => node.run('peer', 'ls').catch(String)))
+  const logs = nodes.map((node) => node.server.program.log.slice(-2000))
+  throw new Error([error.message, JSON.stringify({ status, peers }, null, 1), ...logs].join('\n'))
+}
+
 /** Waits until all nodes have the same tree; returns its root. */
 async function equal(did, ...nodes) {
   let roots
@@ -52,12 +60,7 @@ async function equal(did, ...nodes) {
       return roots[0] && roots.every((root) => root === roots[0])
     },
     60,
-  ).catch(async (error) => {
-    const status = await Promise.all(nodes.map((node) => node.run('sync', 'status').catch(String)))
-    const network = await Promise.all(nodes.map((node) => node.run('peer', 'ls').catch(String)))
-    const logs = nodes.map((node) => node.server.program.log.slice(-1500))
-    throw new Error(`${error.message}\n${roots.join(' ')}\n${JSON.stringify({ status, network }, null, 1)}\n${logs.join('\n--\n')}`)
-  })
+  ).catch((error) => explain(error, nodes))
   return roots[0]
 }
 
@@ -99,7 +102,7 @@ describe('a repository on several devices', () => {
     await until('both have all five', async () => {
       const all = await Promise.all([texts(laptop, account.did), texts(phone, account.did)])
       return all.every((list) => list.length === 5)
-    })
+    }).catch((error) => explain(error, [laptop, phone]))
     await equal(account.did, laptop, phone)
     const { records } = await verifiedExport(laptop.server, account.did)
     assert.equal(records.get(`${POST}/fromphone`), made.cid)
@@ -168,7 +171,9 @@ describe('a repository on several devices', () => {
       await pair(laptop, account.did, tablet)
       await equal(account.did, laptop, phone, tablet)
       assert.equal((await (await agentOf(phone, account.did)).create('for all three')).status, 200)
-      await until('the tablet has it', async () => (await texts(tablet, account.did)).includes('for all three'))
+      await until('the tablet has it', async () => (await texts(tablet, account.did)).includes('for all three')).catch(
+        (error) => explain(error, [laptop, phone, tablet]),
+      )
       const status = await tablet.run('sync', 'status')
       assert.ok(status.sessions.some((session) => session.stage === 'synced'))
     } finally {

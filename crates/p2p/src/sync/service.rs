@@ -223,6 +223,8 @@ impl Work {
             .run(Session::accept(), stream, Some(hello), false)
             .await;
         self.ended(&did, peer, &outcome);
+        // A device that has fetched the repository ends its session: the next one is ours to open, perhaps.
+        self.try_open(peer);
     }
 
     fn began(&self, did: &Did, peer: PeerId) {
