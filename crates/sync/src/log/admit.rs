@@ -126,15 +126,17 @@ impl Replica {
         if let Err(refused) = check_value(&incoming) {
             return Ok(Err(refused));
         }
+        // Chains that part are found out also where the writer does not count any more.
+        let next = check_next(&incoming.operation, writer);
+        if next.is_ok() && payload.prev != writer.tip.as_ref().map(|tip| tip.id) {
+            let (writer, seq) = (number, payload.seq - 1);
+            return Ok(Ok(Admitted::Diverged { writer, seq }));
+        }
         if payload.seq > writer.limit() {
             return Ok(self.put_beyond(incoming));
         }
-        if let Err(refused) = check_next(&incoming.operation, writer) {
+        if let Err(refused) = next {
             return Ok(Err(refused));
-        }
-        if payload.prev != writer.tip.as_ref().map(|tip| tip.id) {
-            let (writer, seq) = (number, payload.seq - 1);
-            return Ok(Ok(Admitted::Diverged { writer, seq }));
         }
         if let Err(refused) = check_order(&incoming.operation, writer, now_ms) {
             return Ok(Err(refused));
@@ -149,8 +151,10 @@ impl Replica {
         if let Err(refused) = self.check_action(&incoming.operation) {
             return Ok(Err(refused));
         }
-        if let Err(refused) = self.carry_out(rows, &plan, now_ms, change)? {
-            return Ok(Err(refused));
+        match self.carry_out(rows, &plan, now_ms, change)? {
+            Ok(None) => {}
+            Ok(Some((writer, seq))) => return Ok(Ok(Admitted::Diverged { writer, seq })),
+            Err(refused) => return Ok(Err(refused)),
         }
         self.append(rows, incoming.operation, incoming.value, change)?;
         Ok(Ok(Admitted::New))

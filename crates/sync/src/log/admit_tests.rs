@@ -422,3 +422,21 @@ fn a_state_does_not_depend_on_the_order() {
         assert_eq!(TargetState::decode(&state.encode()), Some(state));
     }
 }
+
+/// A revoked writer has another chain here than what another writer had seen of it: the fork is found all the same.
+#[test]
+fn chains_that_part_before_a_cut_are_found() {
+    let mut log = Log::new();
+    let mut here = Signer::new(1);
+    let mut there = here.clone();
+    assert_eq!(log.admit(&here.sign(SEEN)), Ok(Admitted::New));
+    log.admit(&root_next(&log, Action::Revoke { writer: 1, cut: 1 }))
+        .unwrap();
+    let (mut payload, value) = there.payload(SEEN);
+    payload.time = HybridTime(payload.time.0 + 1);
+    there.signed(payload, value);
+    let (mut payload, value) = there.payload(SEEN);
+    payload.time = HybridTime(payload.time.0 + 1);
+    let diverged = Admitted::Diverged { writer: 1, seq: 1 };
+    assert_eq!(log.admit(&there.signed(payload, value)), Ok(diverged));
+}

@@ -48,11 +48,11 @@ impl Replica {
                 };
                 let first = state.candidates.is_empty();
                 if let Some(base) = state.base.filter(|_| first) {
-                    change.held.push((Hold::base(path), base, None));
+                    change.hold(Hold::base(path), base, None);
                 }
                 if let Some(cid) = payload.action.value() {
                     let hold = Hold::operation(number, payload.seq);
-                    change.held.push((hold, *cid, value));
+                    change.hold(hold, *cid, value);
                 }
                 state.insert(&operation);
                 let key = state_key(path.as_str());

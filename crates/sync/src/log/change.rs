@@ -45,7 +45,7 @@ pub struct Change {
     pub rows: BTreeMap<Vec<u8>, Option<Bytes>>,
     /// Blocks of records to keep for an operation; without bytes, the store has them.
     pub held: Vec<(Hold, Cid, Option<Bytes>)>,
-    /// Blocks that an operation no longer needs.
+    /// Blocks that an operation no longer needs; none of them is in `held`.
     pub released: Vec<(Hold, Cid)>,
     /// Targets whose state may be another now.
     pub touched: BTreeSet<RecordPath>,
@@ -57,6 +57,18 @@ impl Change {
     /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty() && self.held.is_empty() && self.released.is_empty()
+    }
+
+    /// Keeps a block. What this change had let go of is kept on.
+    pub(super) fn hold(&mut self, hold: Hold, cid: Cid, bytes: Option<Bytes>) {
+        self.released.retain(|released| *released != (hold, cid));
+        self.held.push((hold, cid, bytes));
+    }
+
+    /// Lets go of a block.
+    pub(super) fn release(&mut self, hold: Hold, cid: Cid) {
+        self.held.retain(|held| (held.0, held.1) != (hold, cid));
+        self.released.push((hold, cid));
     }
 
     pub(super) fn put(&mut self, key: Vec<u8>, value: impl Into<Bytes>) {

@@ -23,6 +23,16 @@ pub(super) struct Plan {
     upto: BTreeMap<WriterId, u64>,
 }
 
+/// Why what waited could not come in.
+enum Stopped {
+    /// It may later.
+    Early(Refused),
+    /// What waits under a number never will.
+    Never(WriterId, u64, Refused),
+    /// The writer's chain here is another one at this number or before.
+    Diverged(WriterId, u64),
+}
+
 impl Plan {
     pub fn is_empty(&self) -> bool {
         self.reach.is_empty() && self.upto.is_empty()
@@ -116,16 +126,17 @@ impl Replica {
         Ok(())
     }
 
-    /// Carries a plan out, all of it or nothing.
+    /// Carries a plan out, all of it or nothing. Answers a writer whose chain here is another one than what waits, and
+    /// where.
     pub(super) fn carry_out(
         &mut self,
         rows: &dyn Rows,
         plan: &Plan,
         now_ms: u64,
         change: &mut Change,
-    ) -> Result<Result<(), Refused>, ReplicaError> {
+    ) -> Result<Result<Option<(WriterId, u64)>, Refused>, ReplicaError> {
         if plan.is_empty() {
-            return Ok(Ok(()));
+            return Ok(Ok(None));
         }
         let before = (self.clone(), change.clone());
         for (number, reach) in &plan.reach {
@@ -141,27 +152,32 @@ impl Replica {
         for (number, seq) in &plan.pins {
             self.pin(*number, *seq);
         }
-        let done = self.admit_waiting(rows, &plan.upto, now_ms, change)?;
-        if let Err((refused, useless)) = done {
-            (*self, *change) = before;
-            if let Some((writer, seq)) = useless {
+        let stopped = match self.admit_waiting(rows, &plan.upto, now_ms, change)? {
+            Ok(()) => return Ok(Ok(None)),
+            Err(stopped) => stopped,
+        };
+        (*self, *change) = before;
+        match stopped {
+            Stopped::Early(refused) => Ok(Err(refused)),
+            Stopped::Never(writer, seq, refused) => {
                 self.beyond.remove(writer, seq);
+                Ok(Err(refused))
             }
-            return Ok(Err(refused));
+            Stopped::Diverged(writer, seq) => {
+                self.beyond.remove(writer, seq + 1);
+                Ok(Ok(Some((writer, seq))))
+            }
         }
-        Ok(Ok(()))
     }
 
-    /// Takes in what waited, each after what it builds on. Tells what was refused, and its writer and number if it can
-    /// never come in.
-    #[allow(clippy::type_complexity, reason = "an error with where it was")]
+    /// Takes in what waited, each after what it builds on.
     fn admit_waiting(
         &mut self,
         rows: &dyn Rows,
         upto: &BTreeMap<WriterId, u64>,
         now_ms: u64,
         change: &mut Change,
-    ) -> Result<Result<(), (Refused, Option<(WriterId, u64)>)>, ReplicaError> {
+    ) -> Result<Result<(), Stopped>, ReplicaError> {
         loop {
             let (mut progress, mut lacking) = (false, None);
             for (&number, &to) in upto {
@@ -175,7 +191,7 @@ impl Replica {
                         seq,
                     };
                     let Some(waiting) = self.beyond.remove(number, seq) else {
-                        return Ok(Err((missing, None)));
+                        return Ok(Err(Stopped::Early(missing)));
                     };
                     match self.admit_ready(rows, waiting.clone(), now_ms, change)? {
                         Ok(Admitted::New) => progress = true,
@@ -184,14 +200,19 @@ impl Replica {
                             lacking = Some(missing);
                             break;
                         }
-                        Err(refused @ Refused::Ahead(_)) => return Ok(Err((refused, None))),
-                        _ => return Ok(Err((missing, Some((number, seq))))),
+                        Ok(Admitted::Diverged { writer, seq }) => {
+                            return Ok(Err(Stopped::Diverged(writer, seq)));
+                        }
+                        Err(refused @ Refused::Ahead(_)) => {
+                            return Ok(Err(Stopped::Early(refused)));
+                        }
+                        _ => return Ok(Err(Stopped::Never(number, seq, missing))),
                     }
                 }
             }
             match lacking {
                 None => return Ok(Ok(())),
-                Some(missing) if !progress => return Ok(Err((missing, None))),
+                Some(missing) if !progress => return Ok(Err(Stopped::Early(missing))),
                 Some(_) => {}
             }
         }

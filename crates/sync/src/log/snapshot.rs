@@ -205,7 +205,7 @@ impl Replica {
         for (hold, cid) in snapshot.values() {
             match blocks.get(&cid) {
                 Some(bytes) if ues_data::verify(&cid, bytes).is_ok() => {
-                    change.held.push((hold, cid, Some(bytes.clone())));
+                    change.hold(hold, cid, Some(bytes.clone()));
                 }
                 _ => return wrong("the block of a record is missing or another one"),
             }

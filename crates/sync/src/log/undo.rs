@@ -150,17 +150,13 @@ impl Replica {
                 }
             }
         }
-        let mut released = Vec::new();
         for operation in &taken {
             let payload = &operation.payload;
             change.delete(operation_key(number, payload.seq));
             if let Some(value) = payload.action.value() {
-                released.push((Hold::operation(number, payload.seq), *value));
+                change.release(Hold::operation(number, payload.seq), *value);
             }
         }
-        change
-            .held
-            .retain(|(hold, ..)| !released.iter().any(|(r, _)| r == hold));
         let tip = self.operation(&Over { rows, change }, number, limit)?;
         if let Some(writer) = self.roster.get_mut(number) {
             writer.tip = tip.map(|tip| Tip {
@@ -171,10 +167,7 @@ impl Replica {
             });
         }
         self.keep_writer(number, change);
-        self.rebuild(rows, &paths, change)?;
-        // A base that is wanted again is held by the record tree from now on.
-        change.released.extend(released);
-        Ok(())
+        self.rebuild(rows, &paths, change)
     }
 
     /// Makes the states of targets anew from the log.
@@ -218,8 +211,8 @@ impl Replica {
             // As if there had never been an operation.
             change.delete(state_key(path.as_str()));
             if let Some(base) = state.base {
-                change.held.retain(|(hold, ..)| *hold != Hold::base(path));
-                change.released.push((Hold::base(path), base));
+                // The record tree holds it from now on.
+                change.release(Hold::base(path), base);
             }
             change.reverted.insert(path.clone(), state.base);
         }

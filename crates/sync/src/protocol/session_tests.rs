@@ -144,6 +144,12 @@ fn a_flood_ends_the_session() {
         .take_while(|_| session.receive(&disk, proofs()).is_ok())
         .count();
     assert_eq!(taken, 8);
+    let operations = Body::Operations(Operations::default()).write();
+    let mut session = opened(&disk);
+    let taken = (0..100)
+        .take_while(|_| session.receive(&disk, operations.clone()).is_ok())
+        .count();
+    assert_eq!(taken, 8);
     // Who waits for answers goes on.
     let mut session = opened(&disk);
     for _ in 0..100 {
