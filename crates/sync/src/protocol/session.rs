@@ -114,6 +114,8 @@ pub struct Session {
     heard: bool,
     /// What was said of this copy's writers, besides how far they have come: forks and limits.
     said: Option<Vec<(WriterId, u64)>>,
+    /// The mark of this log when something was refused: once it is another one, the other should try again.
+    refused_at: Option<Bytes>,
     pub(super) unanswered: usize,
     /// Batches that are being made durable here.
     admitting: usize,
@@ -142,6 +144,7 @@ impl Session {
             forks: BTreeMap::new(),
             heard: false,
             said: None,
+            refused_at: None,
             unanswered: 0,
             admitting: 0,
             searches: BTreeMap::new(),
@@ -336,8 +339,11 @@ impl Session {
             return Ok(());
         };
         let now = limits(replica);
-        if self.said.as_ref() != Some(&now) {
+        let again = self.refused_at.as_ref();
+        let again = again.is_some_and(|refused_at| *refused_at != marks(copy).0);
+        if again || self.said.as_ref() != Some(&now) {
             self.said = Some(now);
+            self.refused_at = None;
             let heads = replica.summary().heads.into_iter().map(|head| HeadFrame {
                 writer: head.writer,
                 seq: head.seq,
@@ -504,6 +510,11 @@ impl Session {
         self.admitting = self.admitting.saturating_sub(1);
         let (log, records) = marks(copy);
         let mut refused = Vec::new();
+        let lost =
+            |r: &Result<Admitted, Refused>| matches!(r, Err(_) | Ok(Admitted::Diverged { .. }));
+        if taken.results.iter().any(lost) {
+            self.refused_at = Some(log.clone());
+        }
         for result in &taken.results {
             match result {
                 Ok(Admitted::Diverged { writer, seq }) => self.search(*writer, *seq),
