@@ -13,6 +13,7 @@ const HOUSE: &[&str] = &[
     "ues-repo",
     "ues-sync",
     "ues-access",
+    "ues-oauth",
     "ues-atproto",
     "ues-p2p",
     "ues-gateway",
