@@ -16,6 +16,7 @@ use crate::firehose::Hub;
 use crate::identity::Identities;
 use crate::limits::Limiter;
 use crate::log_readers::LogReaders;
+use crate::oauth::OAuth;
 
 /// The parts of a running node. Cheap to clone.
 #[derive(Clone)]
@@ -40,6 +41,8 @@ pub struct Parts {
     pub sessions: Sessions,
     /// Password hashing.
     pub passwords: Passwords,
+    /// The authorisation server for applications.
+    pub oauth: OAuth,
     /// Their signing keys.
     pub keys: Arc<AccountKeys>,
     /// DIDs and handles, here and elsewhere.

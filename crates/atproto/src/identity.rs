@@ -122,6 +122,11 @@ impl Identities {
         })
     }
 
+    /// Resolves what others have published.
+    pub fn resolver(&self) -> &Resolver {
+        &self.resolver
+    }
+
     /// The embedded directory, if this node has it.
     pub fn directory(&self) -> Option<&Directory> {
         match &self.plc {

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::{any, get};
+use http::HeaderName;
+use http::header::WWW_AUTHENTICATE;
 use tokio::net::TcpListener;
 use tower_http::cors::{AllowHeaders, AllowMethods, Any, CorsLayer};
 use ues_repo::lexicon::{Lexicons, RegisterError};
@@ -24,6 +26,7 @@ use crate::limits::Limiter;
 use crate::log_readers::LogReaders;
 use crate::methods;
 use crate::node_keys::NodeKeys;
+use crate::oauth::OAuth;
 use crate::upkeep;
 use crate::web;
 use crate::xrpc::{Dispatcher, Methods, NoLexicon, dispatch};
@@ -78,7 +81,9 @@ impl Server {
         let signer = TokenSigner::new(&node_keys.sessions, service_did.clone());
         let census = Census::default();
         let taker = CensusTaker::open(store.clone(), repos.clone(), census.clone())?;
+        let oauth = OAuth::open(&config, &store, &node_keys.sessions, &service_did)?;
         let ctx = Context::new(Parts {
+            oauth,
             identities: Identities::open(&config, &store, node_keys.plc_rotation)?,
             sessions: Sessions::open(store.clone(), signer)?,
             accounts: Arc::new(Accounts::open(&store)?),
@@ -152,6 +157,7 @@ impl Server {
             .route("/.well-known/did.json", get(web::did_document))
             .route("/.well-known/atproto-did", get(web::atproto_did))
             .with_state(self.ctx.clone())
+            .merge(crate::oauth::routes(&self.ctx))
             .route("/xrpc/_health", get(web::health))
             .route("/xrpc/", any(dispatch).with_state(dispatcher.clone()))
             .route("/xrpc/{*method}", any(dispatch).with_state(dispatcher));
@@ -165,6 +171,7 @@ impl Server {
             .allow_origin(Any)
             .allow_methods(AllowMethods::mirror_request())
             .allow_headers(AllowHeaders::mirror_request())
+            .expose_headers([HeaderName::from_static("dpop-nonce"), WWW_AUTHENTICATE])
             .max_age(CORS_MAX_AGE);
         router.layer(cors)
     }

@@ -173,6 +173,11 @@ impl Permissions {
         })
     }
 
+    /// Whether a method may be called on some service at least.
+    pub fn names_method(&self, method: &str) -> bool {
+        self.any(|p| matches!(p, Permission::Rpc { methods, .. } if methods.iter().any(|m| m == "*" || m == method)))
+    }
+
     /// Whether an attribute of the account may be read, or changed.
     pub fn allows_account(&self, attribute: &str, manage: bool) -> bool {
         self.any(|p| match p {

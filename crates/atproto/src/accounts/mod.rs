@@ -11,6 +11,6 @@ mod token;
 pub use account::Account;
 pub use keys::AccountKeys;
 pub use password::{MAX_NEW_PASSWORD, MAX_OLD_PASSWORD, Passwords};
-pub use session::{Session, Sessions, TokenPair};
+pub use session::{Granted, Session, Sessions, TokenPair};
 pub use store::{AccountError, Accounts};
 pub use token::{Claims, Scope, TokenError, TokenSigner};

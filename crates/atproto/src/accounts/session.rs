@@ -7,6 +7,7 @@ use data_encoding::BASE64;
 use quick_cache::sync::Cache;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
+use ues_oauth::Permissions;
 use ues_repo::syntax::Did;
 use ues_storage::{Batch, CommitError, Keyspace, StorageError, Store};
 
@@ -56,6 +57,15 @@ struct RefreshRow {
     next: Option<String>,
 }
 
+/// What an application was granted by the account's owner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Granted {
+    /// The application.
+    pub client_id: String,
+    /// What it may do.
+    pub permissions: Permissions,
+}
+
 /// Who makes a request, by an access token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
@@ -65,6 +75,8 @@ pub struct Session {
     pub scope: Scope,
     /// When it ends, in seconds since 1970.
     pub expires_at_s: u64,
+    /// What it was granted, if an application makes the request.
+    pub granted: Option<Arc<Granted>>,
 }
 
 /// Sessions of a node.
@@ -165,6 +177,7 @@ impl Sessions {
             did: Did::parse(&claims.sub).map_err(|_| TokenError::Malformed)?,
             scope: claims.scope,
             expires_at_s: claims.exp,
+            granted: None,
         });
         self.verified.insert(token.into(), Arc::clone(&session));
         Ok(session)

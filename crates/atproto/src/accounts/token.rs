@@ -27,6 +27,9 @@ pub enum Scope {
     /// What a privileged app password allows.
     #[serde(rename = "com.atproto.appPassPrivileged")]
     AppPassPrivileged,
+    /// What an application was granted; no session token has it.
+    #[serde(skip)]
+    Granted,
     /// What the owner of an account that was taken down may still do: take their data along.
     #[serde(rename = "com.atproto.takendown")]
     Takendown,

@@ -11,6 +11,7 @@ use ues_repo::repo::blobs::BlobMeta;
 use ues_storage::{ObjectReader, ObjectWriter};
 
 use crate::limits::UPLOAD_BLOB;
+use crate::oauth::permit_blob;
 use crate::xrpc::{Auth, Call, Method, Reply, XrpcError};
 
 use super::prepare::write_error;
@@ -36,6 +37,7 @@ pub fn methods(limit: u64) -> [Method; 3] {
 
 async fn upload_blob(mut call: Call) -> Result<Reply, XrpcError> {
     call.spend_by_address(UPLOAD_BLOB)?;
+    permit_blob(call.session()?, &call.media_type)?;
     let did = call.did()?.clone();
     let mut pieces = call
         .stream

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 use ues_data::{Cid, parse_cid};
+use ues_oauth::Action;
 use ues_repo::lexicon::ValidationStatus;
 use ues_repo::repo::write::{CommitMeta, Outcome, RecordPath, Write, WriteKind};
 use ues_repo::syntax::{AtIdentifier, Did, Nsid, RecordKey};
 
 use crate::accounts::Account;
 use crate::limits::{WRITES_DAY, WRITES_HOUR};
+use crate::oauth::permit_writes;
 use crate::xrpc::{Auth, Call, Method, Reply, XrpcError, check_live};
 
 use super::prepare::{Draft, Prepared, prepare, write_error};
@@ -46,6 +48,7 @@ struct CreateInput {
 
 async fn create_record(mut call: Call) -> Result<Reply, XrpcError> {
     let input: CreateInput = call.take_input()?;
+    permit_writes(call.session()?, [(&*input.collection, Action::Create)])?;
     let account = own_account(&call, &input.repo)?;
     spend(&call, CREATE_POINTS)?;
     let did = &account.did;
@@ -90,6 +93,9 @@ struct PutInput {
 
 async fn put_record(mut call: Call) -> Result<Reply, XrpcError> {
     let input: PutInput = call.take_input()?;
+    let collection = &*input.collection;
+    let both = [(collection, Action::Create), (collection, Action::Update)];
+    permit_writes(call.session()?, both)?;
     let account = own_account(&call, &input.repo)?;
     spend(&call, UPDATE_POINTS)?;
     let did = &account.did;
@@ -129,6 +135,7 @@ struct DeleteInput {
 
 async fn delete_record(mut call: Call) -> Result<Reply, XrpcError> {
     let input: DeleteInput = call.take_input()?;
+    permit_writes(call.session()?, [(&*input.collection, Action::Delete)])?;
     let account = own_account(&call, &input.repo)?;
     spend(&call, DELETE_POINTS)?;
     let swap_commit = cid(input.swap_commit)?;
@@ -191,6 +198,15 @@ async fn apply_writes(mut call: Call) -> Result<Reply, XrpcError> {
         .iter()
         .map(WriteInput::kind)
         .collect::<Result<_, _>>()?;
+    let asked = input.writes.iter().zip(&kinds).map(|(item, kind)| {
+        let action = match kind {
+            WriteKind::Create => Action::Create,
+            WriteKind::Delete => Action::Delete,
+            _ => Action::Update,
+        };
+        (item.collection.as_str(), action)
+    });
+    permit_writes(call.session()?, asked)?;
     let points = kinds.iter().map(|kind| match kind {
         WriteKind::Create => CREATE_POINTS,
         WriteKind::Update => UPDATE_POINTS,

@@ -300,6 +300,12 @@ async fn get_session(call: Call) -> Result<Reply, XrpcError> {
         .ok_or_else(|| no_account(did))?;
     let mut answer = json!({});
     add_account(&account, &mut answer);
+    let granted = call.session()?.granted.as_ref();
+    if granted.is_some_and(|g| !g.permissions.allows_account("email", false))
+        && let Some(answer) = answer.as_object_mut()
+    {
+        answer.retain(|name, _| !name.starts_with("email"));
+    }
     add_did_doc(&call, did, &mut answer).await;
     Reply::json(&answer)
 }

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use http::request::Parts;
 use http::{HeaderMap, header};
 use ues_repo::repo::layout::Status;
 use ues_repo::syntax::Did;
 
 use crate::accounts::{Account, Claims, Scope, Session, TokenError};
 use crate::context::Context;
+use crate::oauth;
 
 use super::error::XrpcError;
 
@@ -60,18 +62,26 @@ impl Caller {
 }
 
 /// Finds out who makes a call.
-pub fn identify(ctx: &Context, auth: Auth, headers: &HeaderMap) -> Result<Caller, XrpcError> {
+pub fn identify(ctx: &Context, auth: Auth, parts: &Parts) -> Result<Caller, XrpcError> {
     if auth == Auth::Open {
         return Ok(Caller::Nobody);
     }
-    let bearer = match (scheme(headers)?, auth) {
+    let bearer = match (scheme(&parts.headers)?, auth) {
         (Some(Scheme::Bearer(token)), _) => token,
         (Some(Scheme::Basic), Auth::Optional) => return Err(missing("AuthenticationRequired")),
-        (Some(Scheme::Basic | Scheme::Dpop), _) => {
+        (Some(Scheme::Dpop(_)), Auth::Refresh | Auth::RefreshOrExpired)
+        | (Some(Scheme::Basic), _) => {
             return Err(XrpcError::named(
                 "InvalidToken",
                 "Unexpected authorization type",
             ));
+        }
+        (Some(Scheme::Dpop(token)), _) => {
+            let session = oauth::bound_session(ctx, token, parts)?;
+            if matches!(auth, Auth::Live | Auth::Full) {
+                live_account(ctx, &session.did, false)?;
+            }
+            return Ok(Caller::Session(session));
         }
         (None, Auth::Optional) => return Ok(Caller::Nobody),
         (None, _) => return Err(missing("AuthMissing")),
@@ -161,7 +171,7 @@ fn token_error(e: TokenError) -> XrpcError {
 enum Scheme<'a> {
     Bearer(&'a str),
     Basic,
-    Dpop,
+    Dpop(&'a str),
 }
 
 fn scheme(headers: &HeaderMap) -> Result<Option<Scheme<'_>>, XrpcError> {
@@ -182,7 +192,7 @@ fn scheme(headers: &HeaderMap) -> Result<Option<Scheme<'_>>, XrpcError> {
     } else if kind.eq_ignore_ascii_case("basic") {
         Scheme::Basic
     } else if kind.eq_ignore_ascii_case("dpop") {
-        Scheme::Dpop
+        Scheme::Dpop(rest)
     } else {
         let kind: String = kind.chars().take(64).collect();
         let message = format!("Unsupported authorization type: {kind}");

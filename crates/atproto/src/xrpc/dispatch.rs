@@ -14,8 +14,9 @@ use ues_repo::lexicon::{LexiconError, MethodKind, accepts};
 use crate::context::Context;
 use crate::firehose;
 use crate::limits::{self, Tightest};
+use crate::oauth;
 
-use super::auth::identify;
+use super::auth::{Caller, identify};
 use super::body::{Pieces, Presence, check_content_encoding, drain, media_type, presence};
 use super::call::Call;
 use super::error::XrpcError;
@@ -83,14 +84,23 @@ pub async fn dispatch(State(dispatcher): State<Dispatcher>, request: Request<Bod
     if let Some(body) = body {
         drain(body);
     }
+    let proves = parts.headers.contains_key("dpop");
+    let mut challenged = None;
     let mut response = match outcome {
         Ok(reply) => reply.into_response(),
         Err(e) => {
+            if proves && e.status() == StatusCode::UNAUTHORIZED {
+                challenged = Some((e.name().to_owned(), e.message().to_owned()));
+            }
             tracing::debug!(path = parts.uri.path(), status = e.status().as_u16(), error = %e, "refused");
             e.into_response()
         }
     };
     let headers = response.headers_mut();
+    if proves {
+        let refused = challenged.as_ref().map(|(n, m)| (n.as_str(), m.as_str()));
+        oauth::challenge(ctx, headers, refused);
+    }
     if personal {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private"));
         headers.append(header::VARY, HeaderValue::from_static("Authorization"));
@@ -131,7 +141,10 @@ async fn run(
             )));
         }
     }
-    call.caller = identify(&ctx, method.auth, &parts.headers)?;
+    call.caller = identify(&ctx, method.auth, parts)?;
+    if let Caller::Session(session) = &call.caller {
+        oauth::permit(session, method.auth, method.nsid, &call.params)?;
+    }
     read_input(method, &mut call, parts, body).await?;
     let reply = method.run(call).await?;
     if ctx.config.check_outputs

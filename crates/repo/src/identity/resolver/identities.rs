@@ -89,6 +89,37 @@ impl Resolver {
         self.handles.get(&handle, || self.ask_handle(&handle)).await
     }
 
+    /// A document that a stranger named by its URL, such as one that describes an application. Redirects are not
+    /// followed. Unless `anywhere` is set, the URL must be https with a host name, and lead to a public address.
+    ///
+    /// # Errors
+    /// When the URL is not allowed, nobody answers by 200, or the answer is longer than `max_bytes`.
+    pub async fn fetch(
+        &self,
+        url: &str,
+        max_bytes: usize,
+        anywhere: bool,
+    ) -> Result<Vec<u8>, ResolveError> {
+        let unreachable = |why: &str| ResolveError::Unreachable {
+            what: url.to_owned(),
+            why: why.to_owned(),
+        };
+        let reach = if anywhere {
+            Reach::Operator
+        } else {
+            let parsed = reqwest::Url::parse(url).map_err(|_| unreachable("it is not a URL"))?;
+            // An address in place of a name would pass the guard of names by.
+            if parsed.scheme() != "https" || parsed.domain().is_none() {
+                return Err(unreachable("it is not https with a host name"));
+            }
+            Reach::Stranger
+        };
+        match self.network.web.get(reach, url, None, max_bytes).await? {
+            Answer::Body(body) => Ok(body),
+            Answer::Gone => Err(unreachable("nothing is there")),
+        }
+    }
+
     /// The DID that a handle points to now.
     pub async fn refresh_handle(&self, handle: &Handle) -> Result<Did, ResolveError> {
         let handle = handle.normalize();

@@ -145,6 +145,10 @@ pub async fn password(State(desk): State<Desk>, Json(input): Json<NewPassword>) 
         .end_all(&mut batch, &account.did)
         .map_err(Refusal::internal)?;
     desk.ctx
+        .oauth
+        .end_all(&mut batch, &account.did)
+        .map_err(Refusal::internal)?;
+    desk.ctx
         .store
         .commit(batch)
         .await

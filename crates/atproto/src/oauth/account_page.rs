@@ -1,0 +1,144 @@
+//! `/account`: the applications that may use one's accounts, each with a button to end it.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::Response;
+use http::{Request, StatusCode};
+use ues_oauth::{OAuthError, Permissions};
+use ues_repo::syntax::{Datetime, Did};
+
+use super::authorize::Asked;
+use super::browser::Browser;
+use super::page::{AccountPage, AccountView, AppView, SignInPage, failure, page, redirect};
+use super::rows::SessionName;
+use super::server_error;
+use super::sessions::ConnectedApp;
+use super::sign_in::check_password;
+use crate::context::Context;
+
+const PATH: &str = "/account";
+
+/// `GET /account`.
+pub async fn show(State(ctx): State<Context>, request: Request<Body>) -> Response {
+    let shown = || {
+        let asked = Asked::query(&ctx, &request)?;
+        let browser = ctx.oauth.browser(&asked.headers)?;
+        let accounts = accounts(&ctx, &browser)?;
+        if accounts.is_empty() || asked.value("sign_in").is_some() {
+            return Ok(sign_in_page(&ctx, &browser, "", None));
+        }
+        let view = AccountPage {
+            hostname: ctx.config.hostname(),
+            form_token: browser.form_token(),
+            accounts,
+        };
+        Ok(page(&ctx, Some(&browser), StatusCode::OK, &view, None))
+    };
+    shown().unwrap_or_else(|e: OAuthError| failure(&ctx, &e))
+}
+
+fn sign_in_page(
+    ctx: &Context,
+    browser: &Browser,
+    identifier: &str,
+    failed: Option<String>,
+) -> Response {
+    let status = if failed.is_some() {
+        StatusCode::UNAUTHORIZED
+    } else {
+        StatusCode::OK
+    };
+    let sign_in = SignInPage {
+        hostname: ctx.config.hostname(),
+        action: PATH,
+        form_token: browser.form_token(),
+        request: None,
+        client_id: None,
+        client: None,
+        identifier,
+        failure: failed,
+    };
+    page(ctx, Some(browser), status, &sign_in, None)
+}
+
+fn accounts(ctx: &Context, browser: &Browser) -> Result<Vec<AccountView>, OAuthError> {
+    let mut views = Vec::new();
+    for signed_in in browser.accounts() {
+        let did = Did::parse(&signed_in.did).map_err(server_error)?;
+        let Some(account) = ctx.accounts.by_did(&did).map_err(server_error)? else {
+            continue;
+        };
+        let apps = ctx.oauth.connected_apps(&did).map_err(server_error)?;
+        views.push(AccountView {
+            did: signed_in.did.clone(),
+            handle: account.handle.to_string(),
+            apps: apps.into_iter().map(app).collect(),
+        });
+    }
+    Ok(views)
+}
+
+fn app(app: ConnectedApp) -> AppView {
+    let host = app.client_id.split_once("://").map_or("", |(_, rest)| rest);
+    let host = host.split(['/', '?']).next().unwrap_or_default().to_owned();
+    let words = Permissions::parse(&app.scope)
+        .map(|p| p.words())
+        .unwrap_or_default();
+    AppView {
+        session: app.session,
+        host,
+        name: app.client_name,
+        since: day(app.created_ms),
+        heard: day(app.refreshed_ms),
+        permissions: words.into_iter().map(|w| w.what).collect(),
+    }
+}
+
+fn day(ms: u64) -> String {
+    let text = Datetime::from_unix_millis(ms as i64).to_string();
+    text.get(..10).unwrap_or(&text).to_owned()
+}
+
+/// `POST /account`.
+pub async fn answer(State(ctx): State<Context>, request: Request<Body>) -> Response {
+    let answered = async {
+        let asked = Asked::form(&ctx, request).await?;
+        let mut browser = ctx.oauth.browser(&asked.headers)?;
+        if !browser.is_form_token(asked.value("form")) {
+            return Ok(redirect(&ctx, None, PATH));
+        }
+        let account = asked.value("account").unwrap_or_default();
+        match asked.value("do") {
+            Some("sign_in") => {
+                let identifier = asked.value("identifier").unwrap_or_default();
+                let password = asked.value("password").unwrap_or_default();
+                match check_password(&ctx, &asked.headers, asked.client, identifier, password).await
+                {
+                    Ok(account) => {
+                        ctx.oauth
+                            .sign_in(&mut browser, &account.did, ctx.now_ms())
+                            .await?
+                    }
+                    Err(why) => return Ok(sign_in_page(&ctx, &browser, identifier, Some(why))),
+                }
+            }
+            Some("sign_out") => {
+                ctx.oauth
+                    .sign_out(&mut browser, account, ctx.now_ms())
+                    .await?
+            }
+            Some("end") if browser.since(account).is_some() => {
+                let name = SessionName {
+                    did: account.to_owned(),
+                    session: asked.value("session").unwrap_or_default().to_owned(),
+                };
+                ctx.oauth.end(&name).await?;
+            }
+            _ => {}
+        }
+        Ok(redirect(&ctx, Some(&browser), PATH))
+    };
+    answered
+        .await
+        .unwrap_or_else(|e: OAuthError| failure(&ctx, &e))
+}

@@ -1,0 +1,163 @@
+//! Who is signed in to the pages of this node, in which browser.
+
+use http::{HeaderMap, HeaderValue, header};
+use ues_oauth::{OAuthError, hash_secret, secret_matches};
+use ues_repo::syntax::Did;
+
+use super::rows::{BrowserRow, Kind, SignedIn};
+use super::{OAuth, fresh_secret, server_error};
+
+const COOKIE: &str = "ues-browser";
+const DAY_MS: u64 = 86_400_000;
+/// For how long somebody stays signed in.
+const SIGNED_IN_MS: u64 = 30 * DAY_MS;
+/// Accounts in one browser.
+const MAX_ACCOUNTS: usize = 16;
+
+/// A browser, by the secret in its cookie.
+pub struct Browser {
+    secret: String,
+    /// Whether the cookie still has to be set.
+    fresh: bool,
+    accounts: Vec<SignedIn>,
+}
+
+impl OAuth {
+    /// The browser that makes a request; one that has no cookie gets one.
+    pub(super) fn browser(&self, headers: &HeaderMap) -> Result<Browser, OAuthError> {
+        let known = cookie(headers).map(|secret| {
+            let row: Option<BrowserRow> = self
+                .rows
+                .get(Kind::Browser, &hash_secret(secret))
+                .map_err(server_error)?;
+            Ok::<_, OAuthError>(Browser {
+                secret: secret.to_owned(),
+                fresh: false,
+                accounts: row.unwrap_or_default().accounts,
+            })
+        });
+        match known {
+            Some(browser) => browser,
+            None => Ok(Browser {
+                secret: fresh_secret()?,
+                fresh: true,
+                accounts: Vec::new(),
+            }),
+        }
+    }
+
+    /// Signs an account in. The browser gets another secret, so that who knew the old one gains nothing.
+    pub(super) async fn sign_in(
+        &self,
+        browser: &mut Browser,
+        did: &Did,
+        now_ms: u64,
+    ) -> Result<(), OAuthError> {
+        browser.accounts.retain(|a| a.did != did.as_str());
+        browser.accounts.insert(
+            0,
+            SignedIn {
+                did: did.to_string(),
+                at_ms: now_ms,
+            },
+        );
+        browser.accounts.truncate(MAX_ACCOUNTS);
+        let mut batch = self.store.batch();
+        self.rows.delete(&mut batch, Kind::Browser, &browser.hash());
+        browser.secret = fresh_secret()?;
+        browser.fresh = true;
+        let row = BrowserRow {
+            accounts: browser.accounts.clone(),
+        };
+        self.rows.put(
+            &mut batch,
+            Kind::Browser,
+            &browser.hash(),
+            &row,
+            now_ms + SIGNED_IN_MS,
+        );
+        self.store.commit(batch).await.map_err(server_error)?;
+        Ok(())
+    }
+
+    /// Signs an account out.
+    pub(super) async fn sign_out(
+        &self,
+        browser: &mut Browser,
+        did: &str,
+        now_ms: u64,
+    ) -> Result<(), OAuthError> {
+        browser.accounts.retain(|a| a.did != did);
+        let row = BrowserRow {
+            accounts: browser.accounts.clone(),
+        };
+        let mut batch = self.store.batch();
+        if row.accounts.is_empty() {
+            self.rows.delete(&mut batch, Kind::Browser, &browser.hash());
+        } else {
+            self.rows.put(
+                &mut batch,
+                Kind::Browser,
+                &browser.hash(),
+                &row,
+                now_ms + SIGNED_IN_MS,
+            );
+        }
+        self.store.commit(batch).await.map_err(server_error)?;
+        Ok(())
+    }
+}
+
+impl Browser {
+    /// What it is called in rows.
+    pub fn hash(&self) -> String {
+        hash_secret(&self.secret)
+    }
+
+    /// What its forms must carry, so that no other page can send them.
+    pub fn form_token(&self) -> String {
+        hash_secret(&format!("form\n{}", self.secret))
+    }
+
+    /// Whether a form is one of this browser's.
+    pub fn is_form_token(&self, token: Option<&str>) -> bool {
+        !self.fresh && token.is_some_and(|token| secret_matches(token, &self.form_token()))
+    }
+
+    /// The accounts that are signed in, the latest first.
+    pub fn accounts(&self) -> &[SignedIn] {
+        &self.accounts
+    }
+
+    /// When an account signed in.
+    pub fn since(&self, did: &str) -> Option<u64> {
+        let account = self.accounts.iter().find(|a| a.did == did);
+        account.map(|a| a.at_ms)
+    }
+
+    /// The cookie to set, if it has to be.
+    pub fn cookie(&self, issuer: &str) -> Option<HeaderValue> {
+        if !self.fresh {
+            return None;
+        }
+        let secure = if issuer.starts_with("https://") {
+            "; Secure"
+        } else {
+            ""
+        };
+        let age = SIGNED_IN_MS / 1000;
+        let secret = &self.secret;
+        let text =
+            format!("{COOKIE}={secret}; Path=/; HttpOnly; SameSite=Lax; Max-Age={age}{secure}");
+        HeaderValue::from_str(&text).ok()
+    }
+}
+
+fn cookie(headers: &HeaderMap) -> Option<&str> {
+    let cookies = headers.get_all(header::COOKIE).iter();
+    let mut pairs = cookies
+        .filter_map(|v| v.to_str().ok())
+        .flat_map(|v| v.split(';'));
+    let value = pairs.find_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='));
+    value.filter(|secret| secret.len() == 43)
+}

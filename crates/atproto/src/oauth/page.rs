@@ -1,0 +1,159 @@
+//! The pages: rendered here, without script, and with headers that keep others out.
+
+use askama::Template;
+use axum::response::{Html, IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use ues_oauth::{OAuthError, Words};
+use url::Url;
+
+use super::browser::Browser;
+use crate::context::Context;
+
+#[derive(Template)]
+#[template(path = "oauth/sign_in.html")]
+pub struct SignInPage<'a> {
+    pub hostname: &'a str,
+    pub action: &'a str,
+    pub form_token: String,
+    pub request: Option<&'a str>,
+    pub client_id: Option<&'a str>,
+    pub client: Option<String>,
+    pub identifier: &'a str,
+    pub failure: Option<String>,
+}
+
+/// An account that may be chosen.
+pub struct Choice {
+    pub did: String,
+    pub handle: String,
+    pub chosen: bool,
+}
+
+#[derive(Template)]
+#[template(path = "oauth/consent.html")]
+pub struct ConsentPage<'a> {
+    pub hostname: &'a str,
+    pub form_token: String,
+    pub request: &'a str,
+    pub client_id: &'a str,
+    pub client: String,
+    pub client_name: Option<String>,
+    pub back: String,
+    pub local: bool,
+    pub accounts: Vec<Choice>,
+    pub other: String,
+    pub permissions: Vec<Words>,
+}
+
+#[derive(Template)]
+#[template(path = "oauth/failure.html")]
+struct FailurePage<'a> {
+    hostname: &'a str,
+    what: &'a str,
+    detail: &'a str,
+}
+
+/// An account and what uses it.
+pub struct AccountView {
+    pub did: String,
+    pub handle: String,
+    pub apps: Vec<AppView>,
+}
+
+/// A connected application.
+pub struct AppView {
+    pub session: String,
+    pub host: String,
+    pub name: Option<String>,
+    pub since: String,
+    pub heard: String,
+    pub permissions: Vec<String>,
+}
+
+#[derive(Template)]
+#[template(path = "oauth/account.html")]
+pub struct AccountPage<'a> {
+    pub hostname: &'a str,
+    pub form_token: String,
+    pub accounts: Vec<AccountView>,
+}
+
+/// A page as an answer. `back` is where its form may lead to besides this node.
+pub fn page(
+    ctx: &Context,
+    browser: Option<&Browser>,
+    status: StatusCode,
+    template: &impl Template,
+    back: Option<&str>,
+) -> Response {
+    let mut response = match template.render() {
+        Ok(html) => (status, Html(html)).into_response(),
+        Err(cause) => {
+            tracing::error!(%cause, "a page could not be made");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    };
+    // Browsers hold a form's redirect to its form-action, too.
+    let back = back.and_then(form_target).unwrap_or_default();
+    let policy = format!(
+        "default-src 'none'; style-src 'unsafe-inline'; form-action 'self' {back}; base-uri 'none'; frame-ancestors 'none'"
+    );
+    guard(&mut response, &policy);
+    set_cookie(ctx, browser, &mut response);
+    response
+}
+
+/// What went wrong, for a person who cannot be sent back.
+pub fn failure(ctx: &Context, e: &OAuthError) -> Response {
+    tracing::debug!(error = %e, "an authorisation page is refused");
+    let page_ = FailurePage {
+        hostname: ctx.config.hostname(),
+        what: &e.description,
+        detail: e.code.name(),
+    };
+    let status = StatusCode::from_u16(e.code.status()).unwrap_or(StatusCode::BAD_REQUEST);
+    page(ctx, None, status, &page_, None)
+}
+
+/// Sends the browser elsewhere, by GET.
+pub fn redirect(ctx: &Context, browser: Option<&Browser>, to: &str) -> Response {
+    let Ok(location) = HeaderValue::from_str(to) else {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    };
+    let mut response = (StatusCode::SEE_OTHER, [(header::LOCATION, location)]).into_response();
+    guard(&mut response, "default-src 'none'; frame-ancestors 'none'");
+    set_cookie(ctx, browser, &mut response);
+    response
+}
+
+fn guard(response: &mut Response, policy: &str) {
+    let headers = response.headers_mut();
+    if let Ok(policy) = HeaderValue::from_str(policy) {
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+    for (name, value) in [
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::REFERRER_POLICY, "same-origin"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::CACHE_CONTROL, "no-store"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    let opener = header::HeaderName::from_static("cross-origin-opener-policy");
+    headers.insert(opener, HeaderValue::from_static("same-origin"));
+}
+
+fn set_cookie(ctx: &Context, browser: Option<&Browser>, response: &mut Response) {
+    if let Some(cookie) = browser.and_then(|b| b.cookie(&ctx.oauth.issuer)) {
+        response.headers_mut().insert(header::SET_COOKIE, cookie);
+    }
+}
+
+/// A redirect URI as a source of a content security policy.
+fn form_target(uri: &str) -> Option<String> {
+    let url = Url::parse(uri).ok()?;
+    match url.scheme() {
+        "http" | "https" => Some(url.origin().ascii_serialization()),
+        scheme => Some(format!("{scheme}:")),
+    }
+}

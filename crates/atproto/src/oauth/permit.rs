@@ -1,0 +1,87 @@
+//! What an application may call: each method that asks for a session, and the permission that opens it.
+
+use http::StatusCode;
+use ues_oauth::{Action, Permissions};
+
+use crate::accounts::Session;
+use crate::xrpc::{Auth, Params, XrpcError};
+
+/// Fails unless the session's permissions allow a method. Sessions that no application has may call all.
+pub fn permit(session: &Session, auth: Auth, nsid: &str, params: &Params) -> Result<(), XrpcError> {
+    let Some(granted) = &session.granted else {
+        return Ok(());
+    };
+    let permissions = &granted.permissions;
+    let allowed = match nsid {
+        // They look at each record, or at the file's type, themselves.
+        "com.atproto.repo.createRecord"
+        | "com.atproto.repo.putRecord"
+        | "com.atproto.repo.deleteRecord"
+        | "com.atproto.repo.applyWrites"
+        | "com.atproto.repo.uploadBlob"
+        | "com.atproto.server.getSession" => true,
+        "com.atproto.repo.importRepo" | "com.atproto.repo.listMissingBlobs" => {
+            permissions.allows_account("repo", true)
+        }
+        "com.atproto.identity.updateHandle" => permissions.allows_identity("handle"),
+        "com.atproto.server.activateAccount" | "com.atproto.server.deactivateAccount" => {
+            permissions.allows_account("status", true)
+        }
+        "com.atproto.server.checkAccountStatus" => permissions.allows_account("status", false),
+        "com.atproto.server.confirmEmail"
+        | "com.atproto.server.requestEmailConfirmation"
+        | "com.atproto.server.requestEmailUpdate"
+        | "com.atproto.server.updateEmail" => permissions.allows_account("email", true),
+        "com.atproto.server.getServiceAuth" => {
+            let method = params.0.get("lxm").and_then(|v| v.as_str()).unwrap_or("*");
+            let audience = params
+                .0
+                .get("aud")
+                .and_then(|v| v.as_str())
+                .unwrap_or_default();
+            permissions.allows_rpc(method, audience)
+        }
+        // Anybody may call these.
+        _ if matches!(auth, Auth::Open | Auth::Optional) => true,
+        _ if nsid.starts_with("com.atproto.") => false,
+        _ => speaks(permissions, nsid),
+    };
+    if allowed { Ok(()) } else { Err(missing(nsid)) }
+}
+
+/// Whether a method of an application's own may be called, whatever service it is asked of.
+fn speaks(permissions: &Permissions, nsid: &str) -> bool {
+    permissions.allows_rpc(nsid, "*") || permissions.names_method(nsid)
+}
+
+/// Fails unless records may be written so.
+pub fn permit_writes<'a>(
+    session: &Session,
+    writes: impl IntoIterator<Item = (&'a str, Action)>,
+) -> Result<(), XrpcError> {
+    let Some(granted) = &session.granted else {
+        return Ok(());
+    };
+    for (collection, action) in writes {
+        if !granted.permissions.allows_repo(collection, action) {
+            let scope = format!("repo:{collection}?action={}", action.name());
+            return Err(missing(&scope));
+        }
+    }
+    Ok(())
+}
+
+/// Fails unless a file of a media type may be uploaded.
+pub fn permit_blob(session: &Session, media_type: &str) -> Result<(), XrpcError> {
+    match &session.granted {
+        Some(granted) if !granted.permissions.allows_blob(media_type) => {
+            Err(missing(&format!("blob:{media_type}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn missing(what: &str) -> XrpcError {
+    let message = format!("Missing required scope for {what:?}");
+    XrpcError::new(StatusCode::FORBIDDEN, "ScopeMissingError", message)
+}
