@@ -131,7 +131,7 @@ async fn run(
             )));
         }
     }
-    call.caller = identify(&ctx, method.auth, &parts.headers)?;
+    call.caller = identify(&ctx, method.auth, method.nsid, &parts.headers).await?;
     read_input(method, &mut call, parts, body).await?;
     let reply = method.run(call).await?;
     if ctx.config.check_outputs
