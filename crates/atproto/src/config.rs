@@ -17,6 +17,13 @@ pub struct Config {
     pub handle_domains: Vec<String>,
     /// Whether an account needs an invite code.
     pub invite_required: bool,
+    /// Days after which each account gets an invite code to give away, of which five may be unused;
+    /// 0: none.
+    pub invite_interval_days: u64,
+    /// Mail to the owners of accounts.
+    pub mail: Mail,
+    /// The moderation service that reports go to and that may moderate here; none: reports stay here.
+    pub moderation: Option<ModerationService>,
     /// A did:key that every new did:plc gets as its highest rotation key.
     pub recovery_key: Option<String>,
     /// Link shown by `describeServer`.
@@ -51,6 +58,9 @@ impl Default for Config {
             service_did: None,
             handle_domains: vec![".test".to_owned()],
             invite_required: false,
+            invite_interval_days: 0,
+            mail: Mail::default(),
+            moderation: None,
             recovery_key: None,
             privacy_policy_url: None,
             terms_of_service_url: None,
@@ -97,12 +107,51 @@ impl Config {
         }
     }
 
+    /// The address that letters come from.
+    pub fn mail_from(&self) -> String {
+        match &self.mail.from {
+            Some(from) => from.clone(),
+            None => format!("noreply@{}", self.hostname()),
+        }
+    }
+
     /// Whether `handle` lies under one of the node's own domains.
     pub fn serves_handle(&self, handle: &str) -> bool {
         self.handle_domains
             .iter()
             .any(|d| handle.ends_with(d.as_str()) || handle == d.trim_start_matches('.'))
     }
+}
+
+/// How letters go out.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Mail {
+    /// The mail server: `smtps://NAME:PASSWORD@HOST:465`, or `smtp://` with `?tls=required`. None:
+    /// letters stay in the outbox.
+    pub smtp_url: Option<String>,
+    /// The address that letters come from; by default `noreply@` the node's host.
+    pub from: Option<String>,
+}
+
+impl std::fmt::Debug for Mail {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The URL may hold a password.
+        f.debug_struct("Mail")
+            .field("smtp", &self.smtp_url.is_some())
+            .field("from", &self.from)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A moderation service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModerationService {
+    /// Where it is reached.
+    pub url: String,
+    /// Its DID.
+    pub did: String,
 }
 
 /// Where DIDs of new accounts are registered.

@@ -9,13 +9,18 @@ use ues_repo::repo::Repositories;
 use ues_repo::syntax::TidClock;
 use ues_storage::Store;
 
-use crate::accounts::{AccountKeys, Accounts, Passwords, Sessions};
+use crate::accounts::{
+    AccountKeys, Accounts, AppPasswords, Invites, MailTokens, Passwords, Seal, Sessions,
+};
 use crate::census::Census;
 use crate::config::Config;
 use crate::firehose::Hub;
 use crate::identity::Identities;
 use crate::limits::Limiter;
 use crate::log_readers::LogReaders;
+use crate::mail::Outbox;
+use crate::moderation::{Act, Journal, Report, Takedowns, Withheld};
+use crate::node_keys::Admins;
 use crate::oauth::OAuth;
 
 /// The parts of a running node. Cheap to clone.
@@ -43,8 +48,30 @@ pub struct Parts {
     pub passwords: Passwords,
     /// The authorisation server for applications.
     pub oauth: OAuth,
+    /// Passwords that owners gave to programs.
+    pub app_passwords: AppPasswords,
+    /// Tokens that went out by mail.
+    pub mail_tokens: MailTokens,
+    /// Invite codes.
+    pub invites: Arc<Invites>,
+    /// Mail that goes out.
+    pub outbox: Outbox,
+    /// What keeps small secrets in the store.
+    pub seal: Seal,
+    /// Who administers the node.
+    pub admins: Admins,
+    /// What is taken down within repositories.
+    pub takedowns: Takedowns,
+    /// Whose past the event stream does not tell any more.
+    pub withheld: Arc<Withheld>,
+    /// What was reported.
+    pub reports: Journal<Report>,
+    /// What those who administer the node did.
+    pub acts: Journal<Act>,
     /// Their signing keys.
     pub keys: Arc<AccountKeys>,
+    /// Signing keys of accounts to come.
+    pub reserved_keys: AccountKeys,
     /// DIDs and handles, here and elsewhere.
     pub identities: Identities,
     /// Rate limits.

@@ -6,7 +6,9 @@ use std::time::Duration;
 use serde_json::Value;
 use ues_repo::crypto::{KeyError, SigningKey, VerifyingKey};
 use ues_repo::identity::plc::directory::{Directory, DirectoryError, DirectoryOptions};
-use ues_repo::identity::plc::{self, AccountIdentity, Operation, PlcError};
+use ues_repo::identity::plc::{
+    self, AccountIdentity, DocumentData, Operation, PlcError, PlcOperation,
+};
 use ues_repo::identity::resolver::http_client_builder;
 use ues_repo::identity::{DidDocument, ResolveError, Resolver, ResolverOptions};
 use ues_repo::syntax::{Did, Handle};
@@ -45,13 +47,16 @@ pub enum IdentityError {
     /// Only did:plc can be changed from here.
     #[error("DID is not properly configured for handle")]
     NotOurs,
+    /// The DID has ended.
+    #[error("Did is tombstoned")]
+    Tombstoned,
 }
 
 impl IdentityError {
     /// What a client is told.
     pub fn into_xrpc(self) -> XrpcError {
         match self {
-            Self::NotOurs => XrpcError::invalid(self.to_string()),
+            Self::NotOurs | Self::Tombstoned => XrpcError::invalid(self.to_string()),
             Self::Key(e) => XrpcError::invalid(e.to_string()),
             Self::Plc(e) => XrpcError::invalid(e.to_string()),
             Self::Refused(message) => XrpcError::invalid(message),
@@ -196,6 +201,49 @@ impl Identities {
         Ok(self.resolver.resolve_did(did).await?)
     }
 
+    /// The DID document as it is now.
+    pub async fn fresh_document(&self, did: &Did) -> Result<Arc<DidDocument>, IdentityError> {
+        if self.directory().is_some() && did.as_str().starts_with("did:plc:") {
+            return self.did_document(did).await;
+        }
+        Ok(self.resolver.refresh_did(did).await?)
+    }
+
+    /// The data of a did:plc as it is now.
+    pub async fn plc_data(&self, did: &Did) -> Result<DocumentData, IdentityError> {
+        let last = self.last_operation(did).await?;
+        last.data(did).ok_or(IdentityError::Tombstoned)
+    }
+
+    /// Signs the operation that follows the last one of a did:plc, with the data that `change`
+    /// leaves.
+    pub async fn sign_operation(
+        &self,
+        did: &Did,
+        change: impl FnOnce(&mut PlcOperation),
+    ) -> Result<Operation, IdentityError> {
+        let last = self.last_operation(did).await?;
+        if last.is_tombstone() {
+            return Err(IdentityError::Tombstoned);
+        }
+        Ok(plc::update(&last, &self.rotation, change)?)
+    }
+
+    /// Hands an operation in at the directory.
+    pub async fn submit_operation(
+        &self,
+        did: &Did,
+        operation: Operation,
+    ) -> Result<(), IdentityError> {
+        self.submit(did, operation).await
+    }
+
+    /// The did:keys that an account's did:plc should be changed by, the mightiest first.
+    pub fn rotation_keys(&self) -> Vec<String> {
+        let recovery = self.recovery.iter().map(VerifyingKey::did_key);
+        recovery.chain([self.rotation_key()]).collect()
+    }
+
     /// The DID that a handle of somebody else points to.
     pub async fn resolve_handle(&self, handle: &Handle) -> Result<Did, IdentityError> {
         Ok(self.resolver.resolve_handle(handle).await?)
@@ -213,6 +261,12 @@ impl Identities {
     }
 
     async fn submit(&self, did: &Did, operation: Operation) -> Result<(), IdentityError> {
+        self.hand_in(did, operation).await?;
+        self.resolver.forget_did(did);
+        Ok(())
+    }
+
+    async fn hand_in(&self, did: &Did, operation: Operation) -> Result<(), IdentityError> {
         match &self.plc {
             Plc::Embedded(directory) => Ok(directory.submit(did, operation).await?),
             Plc::Elsewhere { url, http } => {

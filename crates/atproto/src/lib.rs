@@ -11,9 +11,12 @@ mod config;
 mod context;
 mod firehose;
 mod identity;
+pub mod lifecycle;
 mod limits;
 mod log_readers;
+mod mail;
 mod methods;
+mod moderation;
 mod node_keys;
 mod oauth;
 mod serve;
@@ -22,16 +25,23 @@ pub mod upkeep;
 mod web;
 mod xrpc;
 
-pub use accounts::{Account, AccountError, Accounts, Scope, Session};
+pub use accounts::{
+    Account, AccountError, Accounts, AppPassword, Grant, Scope, Session, SessionInfo,
+};
 pub use app::App;
 pub use census::Census;
-pub use config::{Config, Connections, Firehose, PlcMode, RateLimits, Sizes, Upkeep};
+pub use config::{
+    Config, Connections, Firehose, Mail as MailConfig, ModerationService, PlcMode, RateLimits,
+    Sizes, Upkeep,
+};
 pub use context::{Context, Parts};
 pub use firehose::Hub;
 pub use identity::{Identities, IdentityError};
 pub use log_readers::LogReaders;
-pub use methods::change_handle;
-pub use node_keys::{NodeKeys, NodeKeysError};
+pub use mail::Mail;
+pub use methods::{change_handle, change_password};
+pub use moderation::{Act, Report};
+pub use node_keys::{Admins, NodeKeys, NodeKeysError};
 pub use oauth::{ConnectedApp, OAuth};
 pub use server::{Server, ServerError};
 pub use xrpc::{

@@ -1,5 +1,7 @@
 //! The node's own secrets.
 
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
 use ues_repo::crypto::keystore::{Keystore, KeystoreError};
 use ues_repo::crypto::{KeyError, KeyKind, SigningKey};
 use zeroize::Zeroizing;
@@ -7,6 +9,33 @@ use zeroize::Zeroizing;
 const ACCOUNTS: &str = "atproto.accounts";
 const SESSIONS: &str = "atproto.sessions";
 const PLC_ROTATION: &str = "atproto.plc-rotation";
+
+/// Who administers a node: names and secrets, of which each is enough.
+#[derive(Default)]
+pub struct Admins(Vec<(&'static str, [u8; 32])>);
+
+impl Admins {
+    /// Lets somebody in with a secret, who goes into the audit by the name. An empty secret lets
+    /// nobody in.
+    pub fn add(&mut self, name: &'static str, secret: &str) {
+        if !secret.is_empty() {
+            self.0
+                .push((name, Sha256::digest(secret.as_bytes()).into()));
+        }
+    }
+
+    /// Whose secret this is.
+    pub fn name_of(&self, secret: &str) -> Option<&'static str> {
+        let given: [u8; 32] = Sha256::digest(secret.as_bytes()).into();
+        let mut found = None;
+        for (name, known) in &self.0 {
+            if bool::from(known.ct_eq(&given)) {
+                found = Some(*name);
+            }
+        }
+        found
+    }
+}
 
 /// What a node must keep secret, and must not lose: without it no account can write any more.
 pub struct NodeKeys {
@@ -16,6 +45,8 @@ pub struct NodeKeys {
     pub sessions: Zeroizing<[u8; 32]>,
     /// Signs did:plc operations of accounts that were made here.
     pub plc_rotation: SigningKey,
+    /// Who administers it; nobody at first.
+    pub admins: Admins,
 }
 
 /// Why the node's keys cannot be had.
@@ -37,6 +68,7 @@ impl NodeKeys {
             accounts: SigningKey::generate(KeyKind::Ed25519)?.to_bytes(),
             sessions: SigningKey::generate(KeyKind::Ed25519)?.to_bytes(),
             plc_rotation: SigningKey::generate(KeyKind::K256)?,
+            admins: Admins::default(),
         })
     }
 
@@ -66,6 +98,7 @@ impl NodeKeys {
                 .get(PLC_ROTATION)
                 .cloned()
                 .unwrap_or(fresh.plc_rotation),
+            admins: Admins::default(),
         })
     }
 }

@@ -15,7 +15,10 @@ use ues_repo::repo::{RepoError, Repositories};
 use ues_repo::syntax::TidClock;
 use ues_storage::{ProjectionHandle, StorageError, Store};
 
-use crate::accounts::{AccountKeys, Accounts, Passwords, Sessions, TokenSigner};
+use crate::accounts::{
+    AccountKeys, Accounts, AppPasswords, Invites, MailTokens, Passwords, Seal, Sessions,
+    TokenSigner,
+};
 use crate::app::{App, Apps, Boxed};
 use crate::census::{Census, CensusTaker};
 use crate::config::{Config, PlcMode};
@@ -24,7 +27,9 @@ use crate::firehose::Hub;
 use crate::identity::{Identities, IdentityError};
 use crate::limits::Limiter;
 use crate::log_readers::LogReaders;
+use crate::mail::Outbox;
 use crate::methods;
+use crate::moderation::{Journal, Takedowns, Withheld};
 use crate::node_keys::NodeKeys;
 use crate::oauth::OAuth;
 use crate::upkeep;
@@ -82,14 +87,30 @@ impl Server {
         let census = Census::default();
         let taker = CensusTaker::open(store.clone(), repos.clone(), census.clone())?;
         let oauth = OAuth::open(&config, &store, &node_keys.sessions, &service_did)?;
+        let withheld = Arc::new(Withheld::open(&store)?);
         let ctx = Context::new(Parts {
             oauth,
             identities: Identities::open(&config, &store, node_keys.plc_rotation)?,
             sessions: Sessions::open(store.clone(), signer)?,
             accounts: Arc::new(Accounts::open(&store)?),
             passwords: Passwords::default(),
+            app_passwords: AppPasswords::open(&store)?,
+            mail_tokens: MailTokens::open(&store)?,
+            invites: Arc::new(Invites::open(&store)?),
+            outbox: Outbox::open(&store)?,
+            seal: Seal::new(&node_keys.accounts),
+            admins: node_keys.admins,
+            takedowns: Takedowns::open(&store)?,
+            reports: Journal::open(&store, "moderation_reports")?,
+            acts: Journal::open(&store, "admin_acts")?,
+            reserved_keys: AccountKeys::open_reserved(&store, &node_keys.accounts)?,
             limiter: Limiter::new(config.rate_limits.clone()),
-            hub: Hub::new(store.clone(), config.firehose.clone()),
+            hub: Hub::new(
+                store.clone(),
+                config.firehose.clone(),
+                Arc::clone(&withheld),
+            ),
+            withheld,
             clock: TidClock::random(),
             service_did,
             lexicons,

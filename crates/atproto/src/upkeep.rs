@@ -9,6 +9,7 @@ use ues_repo::syntax::Datetime;
 use ues_storage::{EventLog, StorageError};
 
 use crate::context::Context;
+use crate::{lifecycle, mail};
 
 /// How often the space of removed blobs is freed.
 const FREE_EVERY: Duration = Duration::from_secs(60);
@@ -17,6 +18,9 @@ const SWEEP_EVERY: Duration = Duration::from_secs(3600);
 
 /// How often the event log is trimmed; what a projection holds back now goes the next time.
 const TRIM_EVERY: Duration = Duration::from_secs(5);
+
+/// How often accounts are looked for that are to be deleted.
+const DELETE_EVERY: Duration = Duration::from_secs(600);
 
 const HOUR_MS: u64 = 3_600_000;
 const DAY_MS: u64 = 24 * HOUR_MS;
@@ -30,6 +34,13 @@ pub(crate) fn start(ctx: &Context) {
         "abandoned blobs cannot be removed",
         |ctx| async move { sweep_blobs(&ctx, ctx.now_ms()).await },
     );
+    every(
+        ctx,
+        DELETE_EVERY,
+        "accounts that are due cannot be deleted",
+        |ctx| async move { lifecycle::delete_due(&ctx, ctx.now_ms()).await },
+    );
+    mail::start(ctx);
     every(
         ctx,
         TRIM_EVERY,

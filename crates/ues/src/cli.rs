@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    account, blob, car, check, completions, config, device, key, lexicon, peer, pin, post, record,
-    reindex, repo, status, sync, up, worker,
+    account, admin, blob, car, check, completions, config, device, key, lexicon, mail, peer, pin,
+    post, record, reindex, repo, status, sync, up, worker,
 };
 
 /// A node for your own data, in one program.
@@ -83,6 +83,12 @@ pub enum Command {
     /// Accounts: make, list, show, change, delete
     #[command(subcommand, visible_alias = "accounts")]
     Account(account::Command),
+    /// Administering the node: invites, takedowns, reports, the audit
+    #[command(subcommand)]
+    Admin(admin::Command),
+    /// Letters to the owners of accounts
+    #[command(subcommand)]
+    Mail(mail::Command),
     /// Writes a post
     Post(post::Args),
     /// Records: create, read, change, delete, list, query

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 use ues_repo::repo::layout::Status;
-use ues_repo::syntax::{Did, Handle};
+use ues_repo::syntax::{Datetime, Did, Handle};
+
+/// What the protocol calls an account by that has no handle that holds.
+const NO_HANDLE: &str = "handle.invalid";
 
 /// An account of this node, as it is stored (JSON under its DID).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,22 +15,59 @@ pub struct Account {
     /// Its handle, in lower case.
     pub handle: Handle,
     /// Its e-mail address, in lower case.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub email: Option<String>,
-    /// Whether the owner has shown to have that address.
-    #[serde(default)]
-    pub email_confirmed: bool,
+    /// When the owner has shown to have that address, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub email_confirmed_at: Option<String>,
+    /// Whether a sign-in has to bring a code that was sent to that address.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub email_factor: bool,
     /// Argon2id hash of the password, as a PHC string.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub password: Option<String>,
     /// When it came here, RFC 3339.
     pub created_at: String,
-    /// Hosting status by the protocol's name; absent while active.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Hosting status by the protocol's name; absent while active. It follows from the next two.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
+    /// Why the operator has taken it down; absent while they have not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub takedown: Option<String>,
+    /// When its owner has switched it off, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deactivated_at: Option<String>,
+    /// When it is deleted unless it was activated before, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delete_after: Option<String>,
+    /// The code that it was invited with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub invite_code: Option<String>,
+    /// Whether it gets no invite codes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub invites_disabled: bool,
 }
 
 impl Account {
+    /// A new account, active, with nothing but its names.
+    pub fn new(did: Did, handle: Handle) -> Self {
+        Self {
+            did,
+            handle,
+            email: None,
+            email_confirmed_at: None,
+            email_factor: false,
+            password: None,
+            created_at: Datetime::now().to_string(),
+            status: None,
+            takedown: None,
+            deactivated_at: None,
+            delete_after: None,
+            invite_code: None,
+            invites_disabled: false,
+        }
+    }
+
     /// Hosting status. An unknown name counts as deactivated: not served, nothing lost.
     pub fn status(&self) -> Status {
         match &self.status {
@@ -44,5 +84,112 @@ impl Account {
     /// Whether the operator has taken it off.
     pub fn is_taken_down(&self) -> bool {
         matches!(self.status(), Status::Takendown | Status::Suspended)
+    }
+
+    /// Whether its owner has switched it off, be it taken down besides or not.
+    pub fn is_deactivated(&self) -> bool {
+        self.deactivated_at.is_some() || self.status() == Status::Deactivated
+    }
+
+    /// Whether nothing but its DID is left.
+    pub fn is_deleted(&self) -> bool {
+        self.status() == Status::Deleted
+    }
+
+    /// Whether its owner has shown to have its e-mail address.
+    pub fn is_email_confirmed(&self) -> bool {
+        self.email_confirmed_at.is_some()
+    }
+
+    /// The same account, taken down for a reason, or no longer.
+    #[must_use]
+    pub fn with_takedown(&self, reason: Option<String>) -> Self {
+        let deactivated_at = self.deactivated_at.clone();
+        let mut account = Self {
+            takedown: reason,
+            deactivated_at: deactivated_at
+                .or_else(|| self.is_deactivated().then(|| Datetime::now().to_string())),
+            ..self.clone()
+        };
+        account.settle(false);
+        account
+    }
+
+    /// The same account, switched off since a time, and perhaps to be deleted at another, or
+    /// switched on.
+    #[must_use]
+    pub fn with_deactivation(&self, since: Option<String>, delete_after: Option<String>) -> Self {
+        let mut account = Self {
+            delete_after: delete_after.filter(|_| since.is_some()),
+            deactivated_at: since,
+            ..self.clone()
+        };
+        account.settle(self.is_taken_down());
+        account
+    }
+
+    /// What is left of a deleted account: the row stays, since the log tells of it; its names are
+    /// free for others.
+    ///
+    /// # Errors
+    /// Never; the name of such an account is a handle.
+    pub fn deleted(&self) -> Result<Self, ues_repo::syntax::SyntaxError> {
+        Ok(Self {
+            status: Status::Deleted.name().map(str::to_owned),
+            created_at: self.created_at.clone(),
+            ..Self::new(self.did.clone(), Handle::parse(NO_HANDLE)?)
+        })
+    }
+
+    /// Derives the status; `held` says that it was taken down in a way that is not told here.
+    fn settle(&mut self, held: bool) {
+        let status = if self.takedown.is_some() {
+            Status::Takendown
+        } else if held {
+            self.status()
+        } else if self.deactivated_at.is_some() {
+            Status::Deactivated
+        } else {
+            Status::Active
+        };
+        self.status = status.name().map(str::to_owned);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn account() -> Account {
+        Account::new(
+            Did::parse("did:plc:aaaaaaaaaaaaaaaaaaaaaaaa").unwrap(),
+            Handle::parse("alice.test").unwrap(),
+        )
+    }
+
+    #[test]
+    fn what_the_operator_and_the_owner_did_is_kept_apart() {
+        let off = account().with_deactivation(Some("t".into()), Some("u".into()));
+        assert_eq!(off.status(), Status::Deactivated);
+        let both = off.with_takedown(Some("spam".into()));
+        assert_eq!(both.status(), Status::Takendown);
+        assert!(both.is_deactivated());
+        assert_eq!(both.with_takedown(None).status(), Status::Deactivated);
+        let on = both.with_deactivation(None, None);
+        assert_eq!(
+            (on.status(), on.delete_after.clone()),
+            (Status::Takendown, None)
+        );
+        assert!(on.with_takedown(None).is_active());
+    }
+
+    #[test]
+    fn rows_of_earlier_versions_are_read() {
+        let row = r#"{"did":"did:plc:aaaaaaaaaaaaaaaaaaaaaaaa","handle":"alice.test","email_confirmed":false,"created_at":"t","status":"deactivated"}"#;
+        let account: Account = serde_json::from_str(row).unwrap();
+        assert!(account.is_deactivated());
+        assert!(account.with_deactivation(None, None).is_active());
+        let down = account.with_takedown(Some("spam".into()));
+        assert_eq!(down.with_takedown(None).status(), Status::Deactivated);
     }
 }

@@ -33,6 +33,15 @@ pub enum Allowed {
 
 /// Checks a handle against the rules of the node's own domains.
 pub fn check(config: &Config, text: &str) -> Result<Allowed, XrpcError> {
+    check_names(config, text, false)
+}
+
+/// The same for whoever administers the node: names that are reserved are allowed.
+pub fn check_with_reserved(config: &Config, text: &str) -> Result<Allowed, XrpcError> {
+    check_names(config, text, true)
+}
+
+fn check_names(config: &Config, text: &str, reserved: bool) -> Result<Allowed, XrpcError> {
     let handle = parse(text)?;
     if !handle.has_allowed_tld() {
         return Err(XrpcError::named(
@@ -61,7 +70,7 @@ pub fn check(config: &Config, text: &str) -> Result<Allowed, XrpcError> {
     if name.len() > MAX_NAME {
         return refused("Handle too long");
     }
-    if RESERVED.binary_search(&name).is_ok() {
+    if !reserved && RESERVED.binary_search(&name).is_ok() {
         return Err(XrpcError::named("HandleNotAvailable", "Reserved handle"));
     }
     Ok(Allowed::Own(handle))

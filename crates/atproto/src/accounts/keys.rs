@@ -45,8 +45,21 @@ pub struct AccountKeys {
 impl AccountKeys {
     /// Opens the keys of a store with the key that seals them.
     pub fn open(store: &Store, seal: &Zeroizing<[u8; 32]>) -> Result<Self, StorageError> {
+        Self::open_in(store, "account_keys", seal)
+    }
+
+    /// Opens the keys that are kept for accounts to come, by the account's DID or the did:key itself.
+    pub fn open_reserved(store: &Store, seal: &Zeroizing<[u8; 32]>) -> Result<Self, StorageError> {
+        Self::open_in(store, "account_reserved_keys", seal)
+    }
+
+    fn open_in(
+        store: &Store,
+        name: &'static str,
+        seal: &Zeroizing<[u8; 32]>,
+    ) -> Result<Self, StorageError> {
         Ok(Self {
-            rows: store.keyspace("account_keys")?,
+            rows: store.keyspace(name)?,
             cipher: ChaCha20Poly1305::new(&(**seal).into()),
             cache: Cache::new(CACHED),
         })
@@ -54,6 +67,35 @@ impl AccountKeys {
 
     /// Puts an account's key into a batch.
     pub fn put(&self, batch: &mut Batch, did: &Did, key: &SigningKey) -> Result<(), KeyError> {
+        let row = self.seal(did, key)?;
+        batch.put(&self.rows, did.as_str(), row);
+        Ok(())
+    }
+
+    /// Puts a key into a batch that is kept until a time, in milliseconds since 1970.
+    pub fn put_until(
+        &self,
+        batch: &mut Batch,
+        did: &Did,
+        key: &SigningKey,
+        until_ms: u64,
+    ) -> Result<(), KeyError> {
+        let row = self.seal(did, key)?;
+        batch.put_with_ttl(&self.rows, did.as_str(), row, until_ms);
+        Ok(())
+    }
+
+    /// Removes an account's key; goes into `batch`.
+    pub fn remove(&self, batch: &mut Batch, did: &Did) {
+        batch.delete(&self.rows, did.as_str());
+    }
+
+    /// To be called when a batch with [`AccountKeys::remove`] was committed.
+    pub fn removed(&self, did: &Did) {
+        self.cache.remove(did);
+    }
+
+    fn seal(&self, did: &Did, key: &SigningKey) -> Result<Vec<u8>, KeyError> {
         let mut nonce = [0; NONCE_BYTES];
         getrandom::fill(&mut nonce).map_err(|e| KeyError::Random(e.to_string()))?;
         let secret = key.to_bytes();
@@ -68,8 +110,7 @@ impl AccountKeys {
         let mut row = vec![VERSION, kind_code(key.kind())];
         row.extend_from_slice(&nonce);
         row.extend_from_slice(&sealed);
-        batch.put(&self.rows, did.as_str(), row);
-        Ok(())
+        Ok(row)
     }
 
     /// To be called when a batch with [`AccountKeys::put`] was committed.
@@ -91,6 +132,15 @@ impl AccountKeys {
         );
         self.cache.insert(did.clone(), Arc::clone(&key));
         Ok(Some(key))
+    }
+
+    /// The key of an account as it is stored; nothing is kept in memory.
+    pub fn read(&self, did: &Did) -> Result<Option<SigningKey>, KeyError> {
+        let Some(row) = self.rows.get(did.as_str())? else {
+            return Ok(None);
+        };
+        let opened = self.open_row(did, &row);
+        Ok(Some(opened.ok_or_else(|| KeyError::Sealed(did.clone()))??))
     }
 
     fn open_row(&self, did: &Did, row: &[u8]) -> Option<Result<SigningKey, BadKey>> {

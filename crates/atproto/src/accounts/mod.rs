@@ -1,16 +1,26 @@
 //! Accounts, passwords, sessions and keys.
 
 mod account;
+mod app_password;
 pub mod handle_rules;
+mod invite;
 mod keys;
+mod mail_token;
 mod password;
+mod rows;
+mod seal;
 mod session;
 mod store;
 mod token;
 
 pub use account::Account;
+pub use app_password::{AppPassword, AppPasswords};
+pub use invite::{ADMIN, Invite, InviteClaim, InviteOrder, InviteUse, Invites, Place};
 pub use keys::AccountKeys;
+pub use mail_token::{MailTokenError, MailTokens, Purpose};
 pub use password::{MAX_NEW_PASSWORD, MAX_OLD_PASSWORD, Passwords};
-pub use session::{Granted, Session, Sessions, TokenPair};
+pub use rows::{Damaged, json_row, to_json};
+pub use seal::{Seal, SealError, random_text};
+pub use session::{Grant, Granted, Session, SessionInfo, Sessions, TokenPair};
 pub use store::{AccountError, Accounts};
 pub use token::{Claims, Scope, TokenError, TokenSigner};

@@ -3,9 +3,10 @@
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
-use data_encoding::BASE64;
+use data_encoding::{BASE64, HEXLOWER};
 use quick_cache::sync::Cache;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 use ues_oauth::Permissions;
 use ues_repo::syntax::Did;
@@ -47,11 +48,56 @@ pub struct TokenPair {
     pub refresh: String,
 }
 
+/// What a session may do, and by which password it was made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    /// What it may do.
+    pub scope: Scope,
+    /// Name of the app password; `None` for the account's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app_password: Option<String>,
+}
+
+impl Grant {
+    /// By the account's own password.
+    pub fn own(scope: Scope) -> Self {
+        Self {
+            scope,
+            app_password: None,
+        }
+    }
+}
+
+/// A session as its owner sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionInfo {
+    /// What it is called; it opens nothing.
+    pub id: String,
+    /// What it may do.
+    pub grant: Grant,
+    /// When it began, in milliseconds since 1970.
+    pub started_ms: u64,
+    /// When it was last prolonged, in milliseconds since 1970.
+    pub used_ms: u64,
+    /// When it ends unless it is prolonged, in milliseconds since 1970.
+    pub expires_at_ms: u64,
+}
+
 /// Row of a refresh token.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct RefreshRow {
     expires_at_ms: u64,
-    scope: Scope,
+    #[serde(flatten)]
+    grant: Grant,
+    /// The session that it belongs to, through all its refresh tokens.
+    #[serde(default)]
+    id: String,
+    /// When the session began.
+    #[serde(default)]
+    started_ms: u64,
+    /// When this token was made.
+    #[serde(default)]
+    used_ms: u64,
     /// The token that replaces it, once it was used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     next: Option<String>,
@@ -108,21 +154,35 @@ impl Sessions {
         &self,
         batch: &mut Batch,
         did: &Did,
-        scope: Scope,
+        grant: Grant,
         now_ms: u64,
     ) -> Result<TokenPair, SessionError> {
-        Ok(self.pair(batch, did, scope, token_name()?, now_ms))
+        let name = token_name()?;
+        let row = RefreshRow {
+            expires_at_ms: now_ms,
+            grant,
+            id: session_id(&name),
+            started_ms: now_ms,
+            used_ms: now_ms,
+            next: None,
+        };
+        Ok(self.pair(batch, did, row, name, now_ms))
+    }
+
+    /// An access token that belongs to no session.
+    pub fn access_only(&self, did: &Did, scope: Scope, now_ms: u64) -> String {
+        self.signer.access(did.as_str(), scope, now_ms / 1000)
     }
 
     /// Makes a session and stores it.
     pub async fn start_now(
         &self,
         did: &Did,
-        scope: Scope,
+        grant: Grant,
         now_ms: u64,
     ) -> Result<TokenPair, SessionError> {
         let mut batch = self.store.batch();
-        let pair = self.start(&mut batch, did, scope, now_ms)?;
+        let pair = self.start(&mut batch, did, grant, now_ms)?;
         self.store.commit(batch).await?;
         Ok(pair)
     }
@@ -131,18 +191,17 @@ impl Sessions {
         &self,
         batch: &mut Batch,
         did: &Did,
-        scope: Scope,
+        row: RefreshRow,
         name: String,
         now_ms: u64,
     ) -> TokenPair {
         let now_s = now_ms / 1000;
-        let access = self.signer.access(did.as_str(), scope, now_s);
+        let access = self.signer.access(did.as_str(), row.grant.scope, now_s);
         let key = row_key(did.as_str(), &name);
         let (refresh, claims) = self.signer.refresh(did.as_str(), name, now_s);
         let row = RefreshRow {
             expires_at_ms: claims.exp * 1000,
-            scope,
-            next: None,
+            ..row
         };
         self.put(batch, &key, &row);
         TokenPair { access, refresh }
@@ -158,9 +217,7 @@ impl Sessions {
         let Some(row) = self.refresh.get(key)? else {
             return Ok(None);
         };
-        serde_json::from_slice(&row)
-            .map(Some)
-            .map_err(|_| SessionError::Damaged(String::from_utf8_lossy(key).into_owned()))
+        read_row(key, &row).map(Some)
     }
 
     /// Checks an access token.
@@ -220,7 +277,14 @@ impl Sessions {
         };
         row.expires_at_ms = row.expires_at_ms.min(now_ms + GRACE_MS);
         row.next = Some(next.clone());
-        let scope = row.scope;
+        if row.id.is_empty() {
+            row.id = session_id(name);
+        }
+        let successor = RefreshRow {
+            used_ms: now_ms,
+            next: None,
+            ..row.clone()
+        };
         let mut batch = self.store.batch();
         self.put(&mut batch, &key, &row);
         let pair = match self.get(&row_key(did.as_str(), &next))? {
@@ -228,32 +292,112 @@ impl Sessions {
             Some(_) => {
                 let now_s = now_ms / 1000;
                 TokenPair {
-                    access: self.signer.access(did.as_str(), scope, now_s),
+                    access: self.signer.access(did.as_str(), row.grant.scope, now_s),
                     refresh: self.signer.refresh(did.as_str(), next, now_s).0,
                 }
             }
-            None => self.pair(&mut batch, did, scope, next, now_ms),
+            None => self.pair(&mut batch, did, successor, next, now_ms),
         };
         self.store.commit(batch).await?;
         Ok(Some(pair))
     }
 
-    /// Ends a session.
+    /// Ends a session by one of its refresh tokens.
     pub async fn end(&self, did: &str, name: &str) -> Result<(), SessionError> {
+        let key = row_key(did, name);
         let mut batch = self.store.batch();
-        batch.delete(&self.refresh, row_key(did, name));
+        batch.delete(&self.refresh, &key);
+        if let Some(row) = self.get(&key)?.filter(|row| !row.id.is_empty()) {
+            self.end_where(&mut batch, did, |other| other.id == row.id)?;
+        }
         self.store.commit(batch).await?;
         Ok(())
     }
 
+    /// The sessions of an account, the newest first.
+    pub fn list(&self, did: &Did, now_ms: u64) -> Result<Vec<SessionInfo>, SessionError> {
+        let mut all = Vec::new();
+        for row in self.refresh.prefix(row_key(did.as_str(), "")) {
+            let (key, value) = row?;
+            let row = read_row(&key, &value)?;
+            // One that was used is on its way out; its successor is the session.
+            if row.next.is_some() || row.expires_at_ms <= now_ms {
+                continue;
+            }
+            all.push(SessionInfo {
+                id: id_of(&row, &key),
+                grant: row.grant,
+                started_ms: row.started_ms,
+                used_ms: row.used_ms,
+                expires_at_ms: row.expires_at_ms,
+            });
+        }
+        all.sort_by_key(|session| std::cmp::Reverse(session.started_ms));
+        Ok(all)
+    }
+
     /// Ends all sessions of an account; goes into `batch`.
     pub fn end_all(&self, batch: &mut Batch, did: &Did) -> Result<(), SessionError> {
+        self.end_where(batch, did.as_str(), |_| true)
+    }
+
+    /// Ends the sessions made by an app password; goes into `batch`.
+    pub fn end_by_app_password(
+        &self,
+        batch: &mut Batch,
+        did: &Did,
+        name: &str,
+    ) -> Result<(), SessionError> {
+        let by = |row: &RefreshRow| row.grant.app_password.as_deref() == Some(name);
+        self.end_where(batch, did.as_str(), by)
+    }
+
+    /// Ends the session that [`list`](Self::list) calls so; goes into `batch`. Whether there was one.
+    pub fn end_by_id(&self, batch: &mut Batch, did: &Did, id: &str) -> Result<bool, SessionError> {
+        let mut found = false;
         for row in self.refresh.prefix(row_key(did.as_str(), "")) {
-            let (key, _) = row?;
-            batch.delete(&self.refresh, key);
+            let (key, value) = row?;
+            if id_of(&read_row(&key, &value)?, &key) == id {
+                batch.delete(&self.refresh, key);
+                found = true;
+            }
+        }
+        Ok(found)
+    }
+
+    fn end_where(
+        &self,
+        batch: &mut Batch,
+        did: &str,
+        ends: impl Fn(&RefreshRow) -> bool,
+    ) -> Result<(), SessionError> {
+        for row in self.refresh.prefix(row_key(did, "")) {
+            let (key, value) = row?;
+            if ends(&read_row(&key, &value)?) {
+                batch.delete(&self.refresh, key);
+            }
         }
         Ok(())
     }
+}
+
+fn read_row(key: &[u8], value: &[u8]) -> Result<RefreshRow, SessionError> {
+    serde_json::from_slice(value)
+        .map_err(|_| SessionError::Damaged(String::from_utf8_lossy(key).into_owned()))
+}
+
+/// What a session is called: a hash of its first refresh token's name.
+fn session_id(name: &str) -> String {
+    let hash = Sha256::digest(name.as_bytes());
+    HEXLOWER.encode(&hash).chars().take(12).collect()
+}
+
+fn id_of(row: &RefreshRow, key: &[u8]) -> String {
+    if !row.id.is_empty() {
+        return row.id.clone();
+    }
+    let name = key.split(|byte| *byte == 0).nth(1).unwrap_or_default();
+    session_id(&String::from_utf8_lossy(name))
 }
 
 fn row_key(did: &str, name: &str) -> Vec<u8> {

@@ -1,6 +1,8 @@
 //! The accounts of a node: rows, names, and a cache over them.
 
 use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -12,6 +14,8 @@ use super::account::Account;
 
 /// Accounts and handles kept in memory.
 const CACHED: usize = 100_000;
+/// Locks that all accounts share.
+const TURNS: usize = 64;
 
 /// Why accounts cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +46,8 @@ pub struct Accounts {
     cache: Cache<Did, Arc<Account>>,
     by_handle: Cache<Handle, Did>,
     claimed: Mutex<HashSet<String>>,
+    turns: Vec<Arc<tokio::sync::Mutex<()>>>,
+    hasher: RandomState,
 }
 
 impl Accounts {
@@ -54,6 +60,8 @@ impl Accounts {
             cache: Cache::new(CACHED),
             by_handle: Cache::new(CACHED),
             claimed: Mutex::default(),
+            turns: (0..TURNS).map(|_| Arc::default()).collect(),
+            hasher: RandomState::new(),
         })
     }
 
@@ -162,6 +170,39 @@ impl Accounts {
             accounts: Arc::clone(self),
             names,
         })
+    }
+
+    /// Waits for one's turn to read an account's row, and write what follows from it.
+    pub async fn turn(&self, did: &Did) -> Option<tokio::sync::OwnedMutexGuard<()>> {
+        let turn = self.turns.get(self.hasher.hash_one(did) as usize % TURNS)?;
+        Some(Arc::clone(turn).lock_owned().await)
+    }
+
+    /// Accounts in the order of their DIDs after one, at most `limit`; what is left of deleted ones
+    /// too.
+    pub fn page(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Arc<Account>>, AccountError> {
+        let from = match after {
+            Some(did) => Bound::Excluded(did),
+            None => Bound::Unbounded,
+        };
+        let mut page = Vec::new();
+        for row in self
+            .rows
+            .range::<&str>((from, Bound::Unbounded))
+            .take(limit)
+        {
+            let (key, value) = row?;
+            let account = serde_json::from_slice(&value).map_err(|e| AccountError::Damaged {
+                key: String::from_utf8_lossy(&key).into_owned(),
+                reason: e.to_string(),
+            })?;
+            page.push(Arc::new(account));
+        }
+        Ok(page)
     }
 
     /// Number of accounts; reads all keys.

@@ -10,6 +10,7 @@ use ues_repo::syntax::Datetime;
 use ues_storage::Store;
 
 use crate::config::Firehose as Config;
+use crate::moderation::Withheld;
 
 use super::message;
 use super::ring::Ring;
@@ -30,6 +31,7 @@ pub(super) struct Inner {
     pub store: Store,
     pub config: Config,
     pub ring: Ring,
+    pub withheld: Arc<Withheld>,
     pub stopping: CancellationToken,
     /// Places of those who read the log in large pieces.
     pub wide: Arc<Semaphore>,
@@ -38,13 +40,14 @@ pub(super) struct Inner {
 
 impl Hub {
     /// A hub over a store's log. [`Hub::run`] makes it live.
-    pub fn new(store: Store, config: Config) -> Self {
+    pub fn new(store: Store, config: Config, withheld: Arc<Withheld>) -> Self {
         let ring = Ring::new(store.log().last_durable(), config.ring_bytes);
         Self {
             inner: Arc::new(Inner {
                 store,
                 config,
                 ring,
+                withheld,
                 stopping: CancellationToken::new(),
                 wide: Arc::new(Semaphore::new(WIDE_READERS)),
                 subscribers: AtomicUsize::new(0),
@@ -123,6 +126,11 @@ impl Hub {
             inner.ring.push(first, messages);
         }
         Ok(())
+    }
+
+    /// To be called when more is withheld than before: what is kept in memory may hold some of it.
+    pub fn withhold(&self) {
+        self.inner.ring.forget();
     }
 
     /// Tells all subscribers that the node stops, and ends [`Hub::run`].

@@ -83,6 +83,14 @@ impl Ring {
         self.last.send_replace(last);
     }
 
+    /// Forgets all messages: whoever is behind reads the log.
+    pub fn forget(&self) {
+        let mut inner = self.inner.write();
+        inner.first += inner.messages.len() as u64;
+        inner.messages.clear();
+        inner.bytes = 0;
+    }
+
     /// Forgets all messages up to `last`, when nobody is there to read them.
     pub fn skip_to(&self, last: u64) {
         {

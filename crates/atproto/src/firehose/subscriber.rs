@@ -242,6 +242,10 @@ impl<W: AsyncWrite + Unpin> Subscriber<'_, W> {
             Ok(chunk) => return Err(End::Fault(chunk.fault.unwrap_or_default())),
             Err(e) => return Err(End::Fault(e.to_string())),
         };
+        if messages.is_empty() && last > self.position {
+            self.position = last;
+            return Ok(());
+        }
         if messages.is_empty() {
             // What was durable a moment ago is in the ring by now.
             tokio::task::yield_now().await;
@@ -255,6 +259,7 @@ impl<W: AsyncWrite + Unpin> Subscriber<'_, W> {
 
     fn read_log(&self, after: u64) -> JoinHandle<Chunk> {
         let store = self.hub.shared().store.clone();
+        let withheld = Arc::clone(&self.hub.shared().withheld);
         let bytes = match self.wide {
             Some(_) => BACKFILL_BYTES,
             None => NARROW_BYTES,
@@ -275,6 +280,10 @@ impl<W: AsyncWrite + Unpin> Subscriber<'_, W> {
             let size = events.iter().map(|e| e.payload.len() + 16).sum();
             let mut out = BytesMut::with_capacity(size);
             for event in &events {
+                if withheld.covers(event) {
+                    chunk.last = event.seq;
+                    continue;
+                }
                 if let Err(e) = message::append_event(&mut out, event) {
                     chunk.fault = Some(e.to_string());
                     break;

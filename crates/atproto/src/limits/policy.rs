@@ -74,6 +74,55 @@ pub const UPDATE_HANDLE_DAY: Limit = Limit {
     window: DAY,
 };
 
+/// A letter to an account's owner, by what it is for.
+pub const REQUEST_MAIL: Limit = Limit {
+    id: 20,
+    points: 5,
+    window: HOUR,
+};
+/// The same in a day.
+pub const REQUEST_MAIL_DAY: Limit = Limit {
+    id: 21,
+    points: 15,
+    window: DAY,
+};
+/// `requestPasswordReset` by address.
+pub const REQUEST_RESET: Limit = Limit {
+    id: 22,
+    points: 15,
+    window: HOUR,
+};
+/// The same in a day.
+pub const REQUEST_RESET_DAY: Limit = Limit {
+    id: 23,
+    points: 50,
+    window: DAY,
+};
+/// `resetPassword` by address.
+pub const RESET_PASSWORD: Limit = Limit {
+    id: 24,
+    points: 50,
+    window: MINUTE.saturating_mul(5),
+};
+/// `deleteAccount` by address.
+pub const DELETE_ACCOUNT: Limit = Limit {
+    id: 25,
+    points: 50,
+    window: MINUTE.saturating_mul(5),
+};
+/// `reserveSigningKey` by address.
+pub const RESERVE_KEY: Limit = Limit {
+    id: 26,
+    points: 100,
+    window: MINUTE.saturating_mul(5),
+};
+/// `createReport` by account.
+pub const CREATE_REPORT: Limit = Limit {
+    id: 27,
+    points: 100,
+    window: HOUR,
+};
+
 /// The node's rate limiter.
 pub struct Limiter {
     config: RateLimits,

@@ -11,8 +11,9 @@ use ues_repo::repo::blobs::BlobMeta;
 use ues_storage::{ObjectReader, ObjectWriter};
 
 use crate::limits::UPLOAD_BLOB;
+use crate::moderation::Target;
 use crate::oauth::permit_blob;
-use crate::xrpc::{Auth, Call, Method, Reply, XrpcError};
+use crate::xrpc::{Auth, Call, Caller, Method, Reply, XrpcError};
 
 use super::prepare::write_error;
 use super::sync::visible_account;
@@ -64,6 +65,14 @@ async fn upload_blob(mut call: Call) -> Result<Reply, XrpcError> {
     let rest = gathered.freeze();
     let first = first.unwrap_or_else(|| rest.slice(..SNIFF.min(rest.len())));
     let (object, size, cid) = blocking(move || upload.push(&rest)?.finish()).await?;
+    let down = call.ctx.takedowns.get(&did, &Target::Blob(cid));
+    if down.map_err(XrpcError::internal)?.is_some() {
+        let objects = call.ctx.store.objects();
+        let freed = blocking(move || objects.delete(&object, holder).map_err(XrpcError::internal));
+        freed.await?;
+        let message = "Blob has been takendown, cannot re-upload";
+        return Err(XrpcError::invalid(message));
+    }
     let meta = BlobMeta {
         cid,
         size,
@@ -151,6 +160,10 @@ async fn get_blob(call: Call) -> Result<Reply, XrpcError> {
     let cid = parse_cid(call.params.required("cid")?);
     let cid = cid.map_err(|e| XrpcError::invalid(e.to_string()))?;
     let not_found = || XrpcError::invalid("Blob not found");
+    let down = call.ctx.takedowns.get(&account.did, &Target::Blob(cid));
+    if down.map_err(XrpcError::internal)?.is_some() && !matches!(call.caller, Caller::Admin(_)) {
+        return Err(not_found());
+    }
     let repos = &call.ctx.repos;
     // What was only uploaded is not public yet.
     if !repos

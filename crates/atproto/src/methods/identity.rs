@@ -9,7 +9,9 @@ use ues_repo::syntax::Handle;
 use crate::accounts::Account;
 use crate::accounts::handle_rules::{self, Allowed};
 use crate::context::Context;
+use crate::lifecycle::note;
 use crate::limits::{UPDATE_HANDLE, UPDATE_HANDLE_DAY};
+use crate::moderation::Act;
 use crate::xrpc::{Auth, Call, Method, Reply, XrpcError};
 
 use super::prepare::write_error;
@@ -75,11 +77,26 @@ pub async fn change_handle(
     did: &ues_repo::syntax::Did,
     wanted: &str,
 ) -> Result<Handle, XrpcError> {
+    change_handle_as(ctx, did, wanted, None).await
+}
+
+/// The same; whoever administers the node, with `act`, may give reserved names.
+pub async fn change_handle_as(
+    ctx: &Context,
+    did: &ues_repo::syntax::Did,
+    wanted: &str,
+    act: Option<Act>,
+) -> Result<Handle, XrpcError> {
+    let _turn = ctx.accounts.turn(did).await;
     let account = ctx.accounts.by_did(did).map_err(XrpcError::internal)?;
     let account = account
         .filter(|a| a.status() != Status::Deleted)
         .ok_or_else(|| XrpcError::invalid("Account not found"))?;
-    let handle = match handle_rules::check(&ctx.config, wanted)? {
+    let allowed = match &act {
+        Some(_) => handle_rules::check_with_reserved(&ctx.config, wanted)?,
+        None => handle_rules::check(&ctx.config, wanted)?,
+    };
+    let handle = match allowed {
         Allowed::Own(handle) => handle,
         Allowed::Foreign(handle) => {
             let found = ctx.identities.resolve_handle(&handle).await.ok();
@@ -116,6 +133,7 @@ pub async fn change_handle(
     };
     let mut batch = ctx.store.batch();
     ctx.accounts.put(&mut batch, &changed, Some(&account));
+    note(ctx, &mut batch, act);
     let event = LogEvent::Identity {
         did: did.clone(),
         handle: Some(handle.clone()),

@@ -1,15 +1,30 @@
 //! The methods that the node serves, one file for each group.
 
+mod admin_account;
+mod admin_act;
+mod admin_invites;
+mod admin_key;
+mod admin_subject;
 mod blob;
 mod identity;
+mod identity_plc;
 mod import;
+mod mail_tokens;
+mod moderation;
 mod prepare;
 mod repo_read;
 mod repo_write;
 mod server;
+mod server_account;
+mod server_app_password;
+mod server_invites;
+mod server_life;
+mod server_mail;
 mod sync;
 
 pub use identity::change_handle;
+pub use prepare::write_error;
+pub use server_mail::change_password;
 
 use ues_repo::lexicon::Lexicons;
 
@@ -21,6 +36,17 @@ pub fn all(config: &Config, lexicons: &Lexicons) -> Result<Methods, NoLexicon> {
     let mut methods = Methods::default();
     let own = server::methods()
         .into_iter()
+        .chain(server_account::methods())
+        .chain(server_app_password::methods())
+        .chain(server_invites::methods())
+        .chain(server_life::methods())
+        .chain(server_mail::methods())
+        .chain(admin_account::methods())
+        .chain(admin_invites::methods())
+        .chain(admin_subject::methods())
+        .chain(admin_key::methods())
+        .chain(moderation::methods())
+        .chain(identity_plc::methods())
         .chain(repo_write::methods(config.sizes.record_json as u64))
         .chain(repo_read::methods())
         .chain(blob::methods(config.sizes.blob))

@@ -43,6 +43,10 @@ async fn get_record(call: Call) -> Result<Reply, XrpcError> {
         .get_record(did, &path)
         .map_err(XrpcError::internal)?;
     let record = record.ok_or_else(not_found)?;
+    let hidden = call.ctx.takedowns.hides_record(did, path.as_str());
+    if hidden.map_err(XrpcError::internal)? {
+        return Err(not_found());
+    }
     if let Some(wanted) = call.params.text("cid")
         && wanted != record.cid.to_string()
     {
@@ -65,11 +69,7 @@ async fn list_records(call: Call) -> Result<Reply, XrpcError> {
         Order::Descending
     };
     let (cursor, limit) = (call.params.text("cursor"), call.params.limit(50, 100));
-    let records = call
-        .ctx
-        .repos
-        .list_records(&account.did, collection, cursor, limit, order)
-        .map_err(XrpcError::internal)?;
+    let records = visible_records(&call.ctx, &account.did, collection, cursor, limit, order)?;
     let size: usize = records.iter().map(|(_, r)| r.bytes.len()).sum();
     let mut out = Vec::with_capacity(64 + records.len() * 256 + size * 2);
     out.extend_from_slice(b"{\"records\":[");
@@ -91,6 +91,35 @@ async fn list_records(call: Call) -> Result<Reply, XrpcError> {
     }
     out.push(b'}');
     Ok(Reply::Json(out))
+}
+
+/// Records of a collection that are not taken down.
+fn visible_records(
+    ctx: &Context,
+    did: &Did,
+    collection: &str,
+    cursor: Option<&str>,
+    limit: usize,
+    order: Order,
+) -> Result<Vec<(String, StoredRecord)>, XrpcError> {
+    let hidden = ctx.takedowns.records(did).map_err(XrpcError::internal)?;
+    let mut visible = Vec::new();
+    let mut after = cursor.map(str::to_owned);
+    loop {
+        let page = ctx
+            .repos
+            .list_records(did, collection, after.as_deref(), limit, order)
+            .map_err(XrpcError::internal)?;
+        let whole = page.len() == limit;
+        after = page.last().map(|(rkey, _)| rkey.clone());
+        visible.extend(page.into_iter().filter(|(rkey, _)| {
+            hidden.is_empty() || !hidden.contains(&format!("{collection}/{rkey}"))
+        }));
+        visible.truncate(limit);
+        if !whole || visible.len() == limit {
+            return Ok(visible);
+        }
+    }
 }
 
 async fn describe_repo(call: Call) -> Result<Reply, XrpcError> {

@@ -1,31 +1,24 @@
-//! `com.atproto.server`: accounts and sessions.
+//! `com.atproto.server`: the server itself, and sessions.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use ues_repo::crypto::{KeyKind, SigningKey};
-use ues_repo::repo::event::LogEvent;
 use ues_repo::repo::layout::Status;
-use ues_repo::syntax::{AtIdentifier, Datetime, Did, Handle};
+use ues_repo::syntax::{AtIdentifier, Did};
 
-use crate::accounts::handle_rules::{self, Allowed};
-use crate::accounts::{Account, MAX_NEW_PASSWORD, MAX_OLD_PASSWORD, Scope, TokenPair};
-use crate::limits::{CREATE_ACCOUNT, CREATE_SESSION, CREATE_SESSION_DAY, limit_key};
+use crate::accounts::{Account, Grant, MAX_OLD_PASSWORD, Purpose, Scope, TokenPair};
+use crate::context::Context;
+use crate::limits::{CREATE_SESSION, CREATE_SESSION_DAY, limit_key};
 use crate::xrpc::{Auth, Call, Method, Reply, XrpcError};
 
-use super::prepare::write_error;
+use super::mail_tokens::{send_token, take_token};
 
 /// The methods of this file.
-pub fn methods() -> [Method; 6] {
+pub fn methods() -> [Method; 5] {
     [
         Method::new(
             "com.atproto.server.describeServer",
             Auth::Open,
             describe_server,
-        ),
-        Method::new(
-            "com.atproto.server.createAccount",
-            Auth::Open,
-            create_account,
         ),
         Method::new(
             "com.atproto.server.createSession",
@@ -71,164 +64,10 @@ async fn describe_server(call: Call) -> Result<Reply, XrpcError> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct CreateAccountInput {
-    email: Option<String>,
-    handle: String,
-    did: Option<String>,
-    invite_code: Option<String>,
-    password: Option<String>,
-    recovery_key: Option<String>,
-    plc_op: Option<Value>,
-}
-
-async fn create_account(mut call: Call) -> Result<Reply, XrpcError> {
-    call.spend_by_address(CREATE_ACCOUNT)?;
-    let input: CreateAccountInput = call.take_input()?;
-    let ctx = &call.ctx;
-    let (handle, email, password) = check_new_account(&call, &input)?;
-    let names = vec![handle.as_str().to_owned(), email.clone()];
-    let taken = || XrpcError::invalid(format!("Handle already taken: {handle}"));
-    let Some(_claim) = ctx.accounts.claim(names) else {
-        return Err(taken());
-    };
-    if ctx
-        .accounts
-        .by_handle(&handle)
-        .map_err(XrpcError::internal)?
-        .is_some()
-    {
-        return Err(taken());
-    }
-    if ctx
-        .accounts
-        .by_email(&email)
-        .map_err(XrpcError::internal)?
-        .is_some()
-    {
-        return Err(XrpcError::invalid(format!("Email already taken: {email}")));
-    }
-    let hash = ctx
-        .passwords
-        .hash(password)
-        .await
-        .map_err(XrpcError::internal)?;
-
-    let key = SigningKey::generate(KeyKind::K256).map_err(XrpcError::internal)?;
-    let did = ctx
-        .identities
-        .create(&handle, &key, input.recovery_key.as_deref())
-        .await
-        .map_err(|e| e.into_xrpc())?;
-    let account = Account {
-        did: did.clone(),
-        handle: handle.clone(),
-        email: Some(email),
-        email_confirmed: false,
-        password: Some(hash),
-        created_at: Datetime::now().to_string(),
-        status: None,
-    };
-    let pair = enter_account(&call, account, key).await?;
-    let mut answer = session_json(&pair);
-    answer["handle"] = handle.as_str().into();
-    answer["did"] = did.as_str().into();
-    add_did_doc(&call, &did, &mut answer).await;
-    Reply::json(&answer)
-}
-
-/// Stores a new account with its key, its first commit and its first session, all in one batch.
-async fn enter_account(
-    call: &Call,
-    account: Account,
-    key: SigningKey,
-) -> Result<TokenPair, XrpcError> {
-    let ctx = &call.ctx;
-    let did = account.did.clone();
-    let mut batch = ctx.store.batch();
-    ctx.accounts.put(&mut batch, &account, None);
-    let pair = ctx
-        .sessions
-        .start(&mut batch, &did, Scope::Access, ctx.now_ms())
-        .map_err(XrpcError::internal)?;
-    ctx.keys
-        .put(&mut batch, &did, &key)
-        .map_err(XrpcError::internal)?;
-    let time = ctx.repos.now();
-    let announce = vec![
-        LogEvent::Identity {
-            did: did.clone(),
-            handle: Some(account.handle.clone()),
-            time: time.clone(),
-        },
-        LogEvent::Account {
-            did: did.clone(),
-            status: Status::Active,
-            time,
-        },
-    ];
-    ctx.repos
-        .create(&did, &key, batch, announce)
-        .await
-        .map_err(write_error)?;
-    ctx.keys.written(&did, key);
-    ctx.accounts.written(account);
-    Ok(pair)
-}
-
-/// What a new account asks for, as far as it can be judged without looking at others.
-fn check_new_account<'a>(
-    call: &Call,
-    input: &'a CreateAccountInput,
-) -> Result<(Handle, String, &'a str), XrpcError> {
-    let config = &call.ctx.config;
-    if input.plc_op.is_some() {
-        return Err(XrpcError::invalid("Unsupported input: \"plcOp\""));
-    }
-    let password = input.password.as_deref().unwrap_or_default();
-    if password.chars().count() > MAX_NEW_PASSWORD {
-        let message =
-            format!("Password too long. Maximum length is {MAX_NEW_PASSWORD} characters.");
-        return Err(XrpcError::invalid(message));
-    }
-    if config.invite_required {
-        let message = match input.invite_code {
-            None => "No invite code provided",
-            Some(_) => "Provided invite code not available",
-        };
-        return Err(XrpcError::named("InvalidInviteCode", message));
-    }
-    let Some(email) = &input.email else {
-        return Err(XrpcError::invalid("Email is required"));
-    };
-    if !handle_rules::is_email(email) {
-        return Err(XrpcError::invalid(
-            "This email address is not supported, please use a different email.",
-        ));
-    }
-    let handle = match handle_rules::check(config, &input.handle)? {
-        Allowed::Own(handle) => handle,
-        Allowed::Foreign(_) if input.did.is_none() => {
-            let message = "Not a supported handle domain";
-            return Err(XrpcError::named("UnsupportedDomain", message));
-        }
-        Allowed::Foreign(handle) => handle,
-    };
-    if let Some(did) = &input.did {
-        return Err(XrpcError::auth(format!(
-            "Missing auth to create account with did: {did}"
-        )));
-    }
-    if password.is_empty() {
-        return Err(XrpcError::named("InvalidPassword", "Password is required"));
-    }
-    Ok((handle, email.to_lowercase(), password))
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct CreateSessionInput {
     identifier: String,
     password: String,
+    auth_factor_token: Option<String>,
     #[serde(default)]
     allow_takendown: bool,
 }
@@ -261,16 +100,40 @@ async fn create_session(mut call: Call) -> Result<Reply, XrpcError> {
             Err(_) => None,
         }
     };
-    let account = account.filter(|a| a.status() != Status::Deleted);
+    let account = account.filter(|a| !a.is_deleted());
     let stored = account.as_ref().and_then(|a| a.password.as_deref());
     let same = ctx
         .passwords
         .verify(&input.password, stored)
         .await
         .map_err(XrpcError::internal)?;
-    let Some(account) = account.filter(|_| same) else {
+    let mut grant = Grant::own(Scope::Access);
+    let known = match &account {
+        _ if same => true,
+        // Whoever was taken down comes in by their own password only.
+        Some(account) if !account.is_taken_down() => {
+            let found = ctx
+                .app_passwords
+                .find(&ctx.seal, &account.did, &input.password)
+                .map_err(XrpcError::internal)?;
+            let is_known = found.is_some();
+            if let Some(app_password) = found {
+                grant.scope = match app_password.privileged {
+                    true => Scope::AppPassPrivileged,
+                    false => Scope::AppPass,
+                };
+                grant.app_password = Some(app_password.name);
+            }
+            is_known
+        }
+        _ => false,
+    };
+    let Some(account) = account.filter(|_| known) else {
         return Err(XrpcError::auth("Invalid identifier or password"));
     };
+    if grant.app_password.is_none() {
+        second_factor(ctx, &account, input.auth_factor_token.as_deref()).await?;
+    }
     let now = ctx.now_ms();
     let pair = if account.is_taken_down() {
         if !input.allow_takendown {
@@ -279,17 +142,35 @@ async fn create_session(mut call: Call) -> Result<Reply, XrpcError> {
         }
         // Its refresh token is not kept, so that the session ends by itself.
         let mut unused = ctx.store.batch();
-        ctx.sessions
-            .start(&mut unused, &account.did, Scope::Takendown, now)
+        let grant = Grant::own(Scope::Takendown);
+        ctx.sessions.start(&mut unused, &account.did, grant, now)
     } else {
-        ctx.sessions
-            .start_now(&account.did, Scope::Access, now)
-            .await
+        ctx.sessions.start_now(&account.did, grant, now).await
     };
     let mut answer = session_json(&pair.map_err(XrpcError::internal)?);
     add_account(&account, &mut answer);
     add_did_doc(&call, &account.did, &mut answer).await;
     Reply::json(&answer)
+}
+
+/// Asks for the code that an account wants besides its password.
+async fn second_factor(
+    ctx: &Context,
+    account: &Account,
+    given: Option<&str>,
+) -> Result<(), XrpcError> {
+    if !account.email_factor || account.email.is_none() {
+        return Ok(());
+    }
+    let Some(given) = given.filter(|token| !token.is_empty()) else {
+        send_token(ctx, account, Purpose::SignIn).await?;
+        let message = "A sign in code has been sent to your email address";
+        return Err(XrpcError::auth_named("AuthFactorTokenRequired", message));
+    };
+    let mut batch = ctx.store.batch();
+    take_token(ctx, &mut batch, &account.did, Purpose::SignIn, given)?;
+    ctx.store.commit(batch).await.map_err(XrpcError::internal)?;
+    Ok(())
 }
 
 async fn get_session(call: Call) -> Result<Reply, XrpcError> {
@@ -356,7 +237,7 @@ fn no_account(did: &Did) -> XrpcError {
     XrpcError::invalid(format!("Could not find user info for account: {did}"))
 }
 
-fn session_json(pair: &TokenPair) -> Value {
+pub(super) fn session_json(pair: &TokenPair) -> Value {
     json!({ "accessJwt": pair.access, "refreshJwt": pair.refresh })
 }
 
@@ -366,7 +247,10 @@ fn add_account(account: &Account, answer: &mut Value) {
     if let Some(email) = &account.email {
         answer["email"] = email.as_str().into();
     }
-    answer["emailConfirmed"] = account.email_confirmed.into();
+    answer["emailConfirmed"] = account.is_email_confirmed().into();
+    if account.email_factor {
+        answer["emailAuthFactor"] = true.into();
+    }
     answer["active"] = account.is_active().into();
     if let Some(status) = account.status().name() {
         answer["status"] = status.into();
@@ -375,7 +259,7 @@ fn add_account(account: &Account, answer: &mut Value) {
 
 /// Adds the DID document, by which a client finds where the account is hosted. An answer goes out
 /// without it when it cannot be had.
-async fn add_did_doc(call: &Call, did: &Did, answer: &mut Value) {
+pub(super) async fn add_did_doc(call: &Call, did: &Did, answer: &mut Value) {
     match call.ctx.identities.did_document(did).await {
         Ok(document) => answer["didDoc"] = json!(document),
         Err(cause) => tracing::warn!(%did, %cause, "no DID document"),

@@ -1,5 +1,6 @@
 //! `com.atproto.sync`: repositories as other servers read them.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -44,7 +45,7 @@ pub fn methods() -> [Method; 9] {
 /// The account whose repository is asked for, if the caller may see it.
 pub fn visible_account(call: &Call) -> Result<Arc<Account>, XrpcError> {
     let did = call.params.required("did")?;
-    let owner = call.caller.did().is_some_and(|caller| caller == did);
+    let owner = call.caller.is_self_or_admin(did);
     available_account(&call.ctx, did, owner)
 }
 
@@ -71,7 +72,8 @@ async fn get_repo(call: Call) -> Result<Reply, XrpcError> {
         .ctx
         .repos
         .export(&did, since)
-        .map_err(|e| read_error(&did, e))?;
+        .map_err(|e| read_error(&did, e))?
+        .without_records(hidden_records(&call, &did)?);
     let pieces = futures::stream::try_unfold(Some(next_piece(export)), |reading| async {
         let Some(reading) = reading else {
             return Ok(None);
@@ -84,6 +86,15 @@ async fn get_repo(call: Call) -> Result<Reply, XrpcError> {
         }
     });
     Ok(Reply::bytes(CAR, Body::from_stream(pieces)))
+}
+
+/// The paths of the records that the caller does not get to see.
+fn hidden_records(call: &Call, did: &Did) -> Result<HashSet<String>, XrpcError> {
+    if call.caller.is_self_or_admin(did.as_str()) {
+        return Ok(HashSet::new());
+    }
+    let hidden = call.ctx.takedowns.records(did);
+    hidden.map_err(XrpcError::internal)
 }
 
 /// Makes one piece on a thread that may block. No thread waits for a slow reader.
@@ -121,6 +132,10 @@ async fn get_record(call: Call) -> Result<Reply, XrpcError> {
     let collection = collection.map_err(|e| XrpcError::invalid(e.to_string()))?;
     let rkey = rkey.map_err(|e| XrpcError::invalid(e.to_string()))?;
     let path = RecordPath::new(&collection, &rkey);
+    if hidden_records(&call, &account.did)?.contains(path.as_str()) {
+        let message = format!("Could not locate record: at://{}/{path}", account.did);
+        return Err(XrpcError::named("RecordNotFound", message));
+    }
     let proof = call
         .ctx
         .repos
@@ -142,14 +157,20 @@ async fn get_blocks(call: Call) -> Result<Reply, XrpcError> {
         .repos
         .view(&account.did)
         .map_err(|e| read_error(&account.did, e))?;
+    let mut hidden = HashSet::new();
+    for path in hidden_records(&call, &account.did)? {
+        let path = RecordPath::parse(&path).map_err(XrpcError::internal)?;
+        let record = call.ctx.repos.get_record(&account.did, &path);
+        hidden.extend(record.map_err(XrpcError::internal)?.map(|r| r.cid));
+    }
     let mut out = Vec::new();
     let mut missing = Vec::new();
     car::write_header(&[], &mut out);
     for text in wanted {
         let cid = parse_cid(text).map_err(|e| XrpcError::invalid(e.to_string()))?;
         match view.own_block(&cid).map_err(XrpcError::internal)? {
-            Some(bytes) => car::write_block(&cid, &bytes, &mut out),
-            None => missing.push(text),
+            Some(bytes) if !hidden.contains(&cid) => car::write_block(&cid, &bytes, &mut out),
+            _ => missing.push(text),
         }
     }
     if !missing.is_empty() {

@@ -41,6 +41,7 @@ pub fn permit(session: &Session, auth: Auth, nsid: &str, params: &Params) -> Res
                 .unwrap_or_default();
             permissions.allows_rpc(method, audience)
         }
+        "com.atproto.moderation.createReport" => speaks(permissions, nsid),
         // Anybody may call these.
         _ if matches!(auth, Auth::Open | Auth::Optional) => true,
         _ if nsid.starts_with("com.atproto.") => false,

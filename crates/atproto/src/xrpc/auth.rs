@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
+use data_encoding::BASE64;
 use http::request::Parts;
 use http::{HeaderMap, header};
 use ues_repo::repo::layout::Status;
 use ues_repo::syntax::Did;
+use zeroize::Zeroizing;
 
 use crate::accounts::{Account, Claims, Scope, Session, TokenError};
 use crate::context::Context;
 use crate::oauth;
 
 use super::error::XrpcError;
+use super::service_auth;
 
 /// What a method wants to know of its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +29,18 @@ pub enum Auth {
     Live,
     /// The same, made with the account's own password.
     Full,
+    /// A session made with the account's own password, whatever the account's status.
+    Owner,
+    /// The same, of an account that was taken down, too.
+    OwnerEver,
+    /// A session of any kind, of an account that was taken down, too.
+    Ever,
+    /// Whoever administers the node.
+    Admin,
+    /// The same, or the moderation service that the node trusts.
+    Moderator,
+    /// Anybody; with a token, the holder of a DID's key.
+    DidHolder,
     /// A refresh token.
     Refresh,
     /// A refresh token, even if its time has passed.
@@ -49,6 +64,10 @@ pub enum Caller {
     Session(Arc<Session>),
     /// A refresh token, its signature checked.
     Refresh(Claims),
+    /// Whoever administers the node, by the name that goes into the audit.
+    Admin(Arc<str>),
+    /// The holder of a DID's key.
+    DidHolder(Did),
 }
 
 impl Caller {
@@ -59,18 +78,74 @@ impl Caller {
             _ => None,
         }
     }
+
+    /// Whether this is the account itself, or whoever administers the node.
+    pub fn is_self_or_admin(&self, did: &str) -> bool {
+        match self {
+            Self::Session(session) => session.did == *did,
+            Self::Admin(_) => true,
+            _ => false,
+        }
+    }
 }
 
-/// Finds out who makes a call.
-pub fn identify(ctx: &Context, auth: Auth, parts: &Parts) -> Result<Caller, XrpcError> {
-    if auth == Auth::Open {
-        return Ok(Caller::Nobody);
+/// Finds out who makes a call of the method `nsid`.
+pub async fn identify(
+    ctx: &Context,
+    auth: Auth,
+    nsid: &str,
+    parts: &Parts,
+) -> Result<Caller, XrpcError> {
+    let headers = &parts.headers;
+    match auth {
+        Auth::Open => Ok(Caller::Nobody),
+        Auth::Admin => admin(ctx, headers),
+        Auth::Moderator => match scheme(headers)? {
+            Some(Scheme::Bearer(token)) => moderation_service(ctx, nsid, token).await,
+            _ => admin(ctx, headers),
+        },
+        Auth::DidHolder => match scheme(headers)? {
+            Some(Scheme::Bearer(token)) => service_auth::verify(ctx, token, nsid, None)
+                .await
+                .map(Caller::DidHolder),
+            Some(_) => Err(XrpcError::auth("Invalid authorization header")),
+            None => Ok(Caller::Nobody),
+        },
+        _ => by_token(ctx, auth, parts),
     }
-    let bearer = match (scheme(&parts.headers)?, auth) {
+}
+
+fn admin(ctx: &Context, headers: &HeaderMap) -> Result<Caller, XrpcError> {
+    let refused = || XrpcError::auth("Authentication Required");
+    let Ok(Some(Scheme::Basic(text))) = scheme(headers) else {
+        return Err(refused());
+    };
+    let decoded = BASE64
+        .decode(text.as_bytes())
+        .map(Zeroizing::new)
+        .map_err(|_| refused())?;
+    let decoded = std::str::from_utf8(&decoded).map_err(|_| refused())?;
+    // A password may have colons.
+    let password = decoded.strip_prefix("admin:").ok_or_else(refused)?;
+    let name = ctx.admins.name_of(password).ok_or_else(refused)?;
+    Ok(Caller::Admin(name.into()))
+}
+
+async fn moderation_service(ctx: &Context, nsid: &str, token: &str) -> Result<Caller, XrpcError> {
+    let Some(service) = &ctx.config.moderation else {
+        return Err(XrpcError::auth_named("UntrustedIss", "Untrusted issuer"));
+    };
+    let did = service_auth::verify(ctx, token, nsid, Some(&service.did)).await?;
+    Ok(Caller::Admin(did.as_str().into()))
+}
+
+fn by_token(ctx: &Context, auth: Auth, parts: &Parts) -> Result<Caller, XrpcError> {
+    let headers = &parts.headers;
+    let bearer = match (scheme(headers)?, auth) {
         (Some(Scheme::Bearer(token)), _) => token,
-        (Some(Scheme::Basic), Auth::Optional) => return Err(missing("AuthenticationRequired")),
+        (Some(Scheme::Basic(_)), Auth::Optional) => return admin(ctx, headers),
         (Some(Scheme::Dpop(_)), Auth::Refresh | Auth::RefreshOrExpired)
-        | (Some(Scheme::Basic), _) => {
+        | (Some(Scheme::Basic(_)), _) => {
             return Err(XrpcError::named(
                 "InvalidToken",
                 "Unexpected authorization type",
@@ -109,8 +184,9 @@ pub fn identify(ctx: &Context, auth: Auth, parts: &Parts) -> Result<Caller, Xrpc
                 .verify_access(bearer, now_s)
                 .map_err(token_error)?;
             let scope = match auth {
-                Auth::Full => session.scope == Scope::Access,
-                Auth::Optional => true,
+                Auth::Full | Auth::Owner => session.scope == Scope::Access,
+                Auth::OwnerEver => matches!(session.scope, Scope::Access | Scope::Takendown),
+                Auth::Optional | Auth::Ever => true,
                 _ => session.scope != Scope::Takendown,
             };
             if !scope || session.scope == Scope::Refresh {
@@ -170,7 +246,7 @@ fn token_error(e: TokenError) -> XrpcError {
 
 enum Scheme<'a> {
     Bearer(&'a str),
-    Basic,
+    Basic(&'a str),
     Dpop(&'a str),
 }
 
@@ -190,7 +266,7 @@ fn scheme(headers: &HeaderMap) -> Result<Option<Scheme<'_>>, XrpcError> {
     Ok(Some(if kind.eq_ignore_ascii_case("bearer") {
         Scheme::Bearer(rest)
     } else if kind.eq_ignore_ascii_case("basic") {
-        Scheme::Basic
+        Scheme::Basic(rest)
     } else if kind.eq_ignore_ascii_case("dpop") {
         Scheme::Dpop(rest)
     } else {

@@ -72,6 +72,14 @@ impl Call {
         self.session().map(|s| &s.did)
     }
 
+    /// Who administers the node, as it goes into the audit.
+    pub fn admin(&self) -> Result<&str, XrpcError> {
+        match &self.caller {
+            Caller::Admin(name) => Ok(name),
+            _ => Err(XrpcError::auth("Authentication Required")),
+        }
+    }
+
     /// Counts the call against a limit of its client's address.
     pub fn spend_by_address(&self, limit: Limit) -> Result<(), XrpcError> {
         match &self.limits {

@@ -141,7 +141,7 @@ async fn run(
             )));
         }
     }
-    call.caller = identify(&ctx, method.auth, parts)?;
+    call.caller = identify(&ctx, method.auth, method.nsid, parts).await?;
     if let Caller::Session(session) = &call.caller {
         oauth::permit(session, method.auth, method.nsid, &call.params)?;
     }

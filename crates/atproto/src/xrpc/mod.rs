@@ -9,6 +9,7 @@ mod method;
 mod params;
 mod reader;
 mod reply;
+mod service_auth;
 pub mod transcode;
 
 pub use auth::{Auth, Caller, check_live};

@@ -1,6 +1,8 @@
 //! Repositories as CAR archives, in the order that lets a reader verify as it streams: the commit,
 //! then each tree node before what it points to, records where their keys stand.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use ues_data::mst::{Preorder, PreorderItem};
 use ues_data::{BlockSource, BlockSourceError, Cid, car};
@@ -32,6 +34,7 @@ pub struct Export {
     walk: Option<Preorder<RepoView>>,
     piece: Vec<u8>,
     since: Option<(Tid, ues_storage::Keyspace)>,
+    without: HashSet<String>,
 }
 
 impl Repositories {
@@ -51,6 +54,7 @@ impl Repositories {
             walk: Some(walk),
             piece,
             since,
+            without: HashSet::new(),
         })
     }
 
@@ -83,11 +87,21 @@ impl Export {
         self.view.head.commit
     }
 
+    /// Leaves the records at some paths out: the tree still names them, their content is not told.
+    #[must_use]
+    pub fn without_records(mut self, paths: HashSet<String>) -> Self {
+        self.without = paths;
+        self
+    }
+
     fn wanted(&self, key: &[u8]) -> Result<bool, RepoError> {
+        let path = std::str::from_utf8(key).unwrap_or_default();
+        if self.without.contains(path) {
+            return Ok(false);
+        }
         let Some((since, records)) = &self.since else {
             return Ok(true);
         };
-        let path = std::str::from_utf8(key).unwrap_or_default();
         let row = self
             .view
             .snapshot

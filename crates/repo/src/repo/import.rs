@@ -219,13 +219,16 @@ fn replace(
     state.head.rev = rev;
     state.tree = Tree::load(state.head.data);
     batch.put(&around.ks.heads, head_key(did), state.head.encode());
-    let event = LogEvent::Sync {
-        did: did.clone(),
-        rev,
-        blocks: commit_car(&cid, &bytes),
-        time: around.now(),
-    };
-    batch.append_event(event.encode());
+    // Who moves here imports first and is announced when the account becomes active.
+    if state.head.status.is_active() {
+        let event = LogEvent::Sync {
+            did: did.clone(),
+            rev,
+            blocks: commit_car(&cid, &bytes),
+            time: around.now(),
+        };
+        batch.append_event(event.encode());
+    }
     Ok(Some(CommitMeta { cid, rev }))
 }
 

@@ -169,6 +169,19 @@ impl Repositories {
         extra: Batch,
         announce: Vec<LogEvent>,
     ) -> Result<CommitMeta, WriteError> {
+        self.create_as(did, key, extra, announce, Status::Active)
+            .await
+    }
+
+    /// The same with a hosting status. The commit of a repository that is not active is not announced.
+    pub async fn create_as(
+        &self,
+        did: &Did,
+        key: &SigningKey,
+        extra: Batch,
+        announce: Vec<LogEvent>,
+        status: Status,
+    ) -> Result<CommitMeta, WriteError> {
         let around = self.around();
         let lane = self.lane(did);
         let mut state = lane.state.lock().await;
@@ -195,34 +208,36 @@ impl Repositories {
             commit: meta.cid,
             data,
             rev: meta.rev,
-            status: Status::Active,
+            status,
         };
         batch.put(&around.ks.heads, head_key(did), head.encode());
         batch.put(&around.ks.owners, owner.to_be_bytes(), head_key(did));
         subjects::mark(around, owner, &mut batch);
-        let time = around.now();
-        batch.append_event(
-            LogEvent::Commit(Box::new(CommitEvent {
-                repo: did.clone(),
-                commit: meta.cid,
-                rev: meta.rev,
-                since: None,
-                prev_data: None,
-                ops: Vec::new(),
-                blocks: commit_car,
-                time: time.clone(),
-            }))
-            .encode(),
-        );
-        batch.append_event(
-            LogEvent::Sync {
-                did: did.clone(),
-                rev: meta.rev,
-                blocks: sync_car,
-                time,
-            }
-            .encode(),
-        );
+        if status.is_active() {
+            let time = around.now();
+            batch.append_event(
+                LogEvent::Commit(Box::new(CommitEvent {
+                    repo: did.clone(),
+                    commit: meta.cid,
+                    rev: meta.rev,
+                    since: None,
+                    prev_data: None,
+                    ops: Vec::new(),
+                    blocks: commit_car,
+                    time: time.clone(),
+                }))
+                .encode(),
+            );
+            batch.append_event(
+                LogEvent::Sync {
+                    did: did.clone(),
+                    rev: meta.rev,
+                    blocks: sync_car,
+                    time,
+                }
+                .encode(),
+            );
+        }
         around
             .store
             .commit(batch)
@@ -261,32 +276,6 @@ impl Repositories {
         outcome
             .await
             .unwrap_or_else(|_| Err(WriteError::Storage("the repository's lane stopped".into())))
-    }
-
-    /// Changes the hosting status and announces it with an `#account` event.
-    pub async fn set_status(
-        &self,
-        did: &Did,
-        status: Status,
-        extra: Batch,
-    ) -> Result<(), WriteError> {
-        self.exclusive(
-            did,
-            |state, batch| {
-                state.head.status = status;
-                let around = self.around();
-                batch.put(&around.ks.heads, head_key(did), state.head.encode());
-                let event = LogEvent::Account {
-                    did: did.clone(),
-                    status,
-                    time: around.now(),
-                };
-                batch.append_event(event.encode());
-                Ok(())
-            },
-            extra,
-        )
-        .await
     }
 
     /// Appends an event to the log, with `extra` in the same batch.

@@ -185,6 +185,39 @@ impl Client {
         .await
     }
 
+    /// Calls a query of `com.atproto.admin` by the operator's right.
+    ///
+    /// # Errors
+    /// What the node answers.
+    pub async fn query_as_admin(&self, nsid: &str, params: &[(&str, &str)]) -> Outcome<Value> {
+        let path = format!("/xrpc/{nsid}{}", query_string(params));
+        let mut request = request(Method::GET, &path, None, Body::empty())?;
+        self.let_in(&mut request)?;
+        self.json(request).await
+    }
+
+    /// Calls a procedure of `com.atproto.admin` by the operator's right.
+    ///
+    /// # Errors
+    /// What the node answers.
+    pub async fn procedure_as_admin(&self, nsid: &str, input: &Value) -> Outcome<Value> {
+        let path = format!("/xrpc/{nsid}");
+        let mut request = request(Method::POST, &path, None, Body::from(input.to_string()))?;
+        let json = http::HeaderValue::from_static("application/json");
+        request.headers_mut().insert(CONTENT_TYPE, json);
+        self.let_in(&mut request)?;
+        self.json(request).await
+    }
+
+    fn let_in(&self, request: &mut Request<Body>) -> Outcome {
+        let name = data_encoding::BASE64.encode(format!("admin:{}", self.secret).as_bytes());
+        let value = format!("Basic {name}")
+            .parse()
+            .map_err(Failure::while_doing("prove that this is the operator"))?;
+        request.headers_mut().insert(AUTHORIZATION, value);
+        Ok(())
+    }
+
     /// Writes by the operator's own routes.
     ///
     /// # Errors

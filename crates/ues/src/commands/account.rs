@@ -65,6 +65,22 @@ Example:
         /// Handle or DID
         account: String,
     },
+    /// Lists the sessions of an account, or ends them
+    #[command(after_help = "\
+Examples:
+  ues account sessions alice.test
+  ues account sessions alice.test --end 1f0a6c…     one of them
+  ues account sessions alice.test --end-all         all; access tokens that are out end within two hours")]
+    Sessions {
+        /// Handle or DID
+        account: String,
+        /// Ends this session
+        #[arg(long, value_name = "ID", conflicts_with = "end_all")]
+        end: Option<String>,
+        /// Ends all sessions
+        #[arg(long)]
+        end_all: bool,
+    },
     /// Takes an account off the network for a while; nothing is lost
     Deactivate {
         /// Handle or DID
@@ -126,6 +142,11 @@ pub async fn run(context: &Context, command: Command) -> Outcome {
             context.output.line(&value, &session.token);
             Ok(())
         }
+        Command::Sessions {
+            account,
+            end,
+            end_all,
+        } => sessions(context, client, &account, end, end_all).await,
         Command::Deactivate { account } => {
             set_status(context, client, &account, "deactivated").await
         }
@@ -290,6 +311,41 @@ async fn new_password(
         }
         None => writeln!(out, "The password of {account} is changed."),
     });
+    Ok(())
+}
+
+async fn sessions(
+    context: &Context,
+    client: &Client,
+    account: &str,
+    end: Option<String>,
+    end_all: bool,
+) -> Outcome {
+    let name = account_name(account)?;
+    if end.is_some() || end_all {
+        let mut input = json!({ "account": name });
+        if let Some(id) = end {
+            input["id"] = json!(id);
+        }
+        let value = client.admin_post("sessions/end", &input).await?;
+        context.output.line(&value, "ended");
+        return Ok(());
+    }
+    let answer = client.admin_get("sessions", &[("account", name)]).await?;
+    let mut table = Table::new(&["id", "by", "since", "used", "until"]);
+    for session in answer["sessions"].as_array().into_iter().flatten() {
+        let text = |name: &str| session[name].as_str().unwrap_or_default().to_owned();
+        let by = match session["appPassword"].as_str() {
+            Some(name) => format!("app password {name}"),
+            None => "password".to_owned(),
+        };
+        let times = [text("startedAt"), text("usedAt"), text("expiresAt")];
+        let [since, used, until] = times;
+        table.row([text("id"), by, since, used, until]);
+    }
+    context
+        .output
+        .result(&answer["sessions"], |out| table.write(out, "no sessions"));
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 pub mod account;
 mod acting;
+pub mod admin;
 pub mod blob;
 pub mod car;
 pub mod check;
@@ -10,6 +11,7 @@ pub mod config;
 pub mod device;
 pub mod key;
 pub mod lexicon;
+pub mod mail;
 pub mod peer;
 pub mod pin;
 pub mod post;
@@ -80,6 +82,8 @@ async fn run_async(context: &Context, command: Command) -> Outcome {
         Command::Up(args) => up::run(context, args).await,
         Command::Status(args) => status::run(context, args).await,
         Command::Account(command) => account::run(context, command).await,
+        Command::Admin(command) => admin::run(context, command).await,
+        Command::Mail(command) => mail::run(context, command).await,
         Command::Post(args) => post::run(context, args).await,
         Command::Record(command) => record::run(context, command).await,
         Command::Repo(command) => repo::run(context, command).await,

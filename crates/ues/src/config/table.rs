@@ -36,6 +36,45 @@ pub const SETTINGS: &[Setting] = &[
         help: "Whether a new account needs an invite code.",
     },
     Setting {
+        key: "invite_interval_days",
+        kind: Kind::Count,
+        default: "0",
+        help: "Days after which each account gets an invite code to give away, with `invite_required`; at most five\n\
+               are unused. 0: none, `ues admin invite` makes them.",
+    },
+    Setting {
+        key: "admin_password",
+        kind: Kind::Secret,
+        default: "",
+        help: "Password of the name `admin` for com.atproto.admin.*, for programs that administer the node from\n\
+               elsewhere. Empty: only the secret in the data folder lets in. Best given by UES_ADMIN_PASSWORD.",
+    },
+    Setting {
+        key: "mail.smtp_url",
+        kind: Kind::Secret,
+        default: "",
+        help: "Mail server that letters go to: smtps://NAME:PASSWORD@HOST:465, smtp://HOST:587?tls=required, or\n\
+               smtp://localhost. Empty: letters stay in the outbox, where `ues mail` shows them.",
+    },
+    Setting {
+        key: "mail.from",
+        kind: Kind::Text,
+        default: "",
+        help: "Address that letters come from. Empty: noreply at the node's host.",
+    },
+    Setting {
+        key: "moderation.service_url",
+        kind: Kind::Text,
+        default: "",
+        help: "Where the moderation service is reached that you trust. Empty: there is none.",
+    },
+    Setting {
+        key: "moderation.service_did",
+        kind: Kind::Text,
+        default: "",
+        help: "DID of the moderation service: it may look at accounts and take down what is on this node.",
+    },
+    Setting {
         key: "accept_imports",
         kind: Kind::Flag,
         default: "true",

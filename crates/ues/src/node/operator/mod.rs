@@ -5,6 +5,7 @@ mod accounts;
 mod answer;
 mod lexicons;
 mod log;
+mod moderation;
 mod query;
 mod status;
 mod work;
@@ -72,6 +73,12 @@ impl App for Operator {
             .route("/account/password", post(accounts::password))
             .route("/account/status", post(accounts::status))
             .route("/account/delete", post(accounts::delete))
+            .route("/sessions", get(accounts::sessions))
+            .route("/sessions/end", post(accounts::end_sessions))
+            .route("/audit", get(moderation::audit))
+            .route("/reports", get(moderation::reports))
+            .route("/mails", get(moderation::mails))
+            .route("/mail", get(moderation::mail))
             .route("/log", get(log::log))
             .route("/lexicons", get(lexicons::list).post(lexicons::add))
             .route("/lexicon", get(lexicons::show))

@@ -1,0 +1,10 @@
+//! Mail to the owners of accounts: written into an outbox in the batch of what it is about, and sent
+//! from there.
+
+mod letter;
+mod outbox;
+mod sender;
+
+pub use letter::Letter;
+pub use outbox::{Mail, Outbox};
+pub use sender::start;

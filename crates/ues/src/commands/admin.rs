@@ -1,0 +1,389 @@
+//! `ues admin`.
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+use super::Context;
+use crate::client::Client;
+use crate::failure::{Failure, Outcome};
+use crate::output::{FAINT, STRONG, Table};
+
+/// What is taken down, given back or looked at.
+const SUBJECT: &str = "ACCOUNT|at://…|CID";
+
+/// Administering the node: invites, takedowns, reports, the audit.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Makes invite codes
+    #[command(after_help = "\
+Examples:
+  ues admin invite                         one code for one account
+  ues admin invite --uses 5 --count 3      three codes for five accounts each
+  ues admin invite --for alice.test        a code that alice.test can give away")]
+    Invite {
+        /// How many codes
+        #[arg(long, default_value_t = 1)]
+        count: u32,
+        /// How many accounts each is good for
+        #[arg(long, default_value_t = 1)]
+        uses: u32,
+        /// Who gets them to give away
+        #[arg(long = "for", value_name = "ACCOUNT")]
+        account: Option<String>,
+    },
+    /// Lists invite codes, the newest first
+    Invites {
+        /// How many at most
+        #[arg(long, default_value_t = 100)]
+        limit: u32,
+    },
+    /// Makes an invite code worthless
+    Uninvite {
+        /// The code
+        code: String,
+    },
+    /// Takes an account, a record or a blob down: it is kept and not served any more
+    #[command(after_help = "\
+Examples:
+  ues admin takedown alice.test --reason spam
+  ues admin takedown at://alice.test/app.bsky.feed.post/3jzfcijpj2z2a
+  ues admin takedown bafkrei… --as alice.test         a blob of alice.test")]
+    Takedown {
+        /// What
+        #[arg(value_name = SUBJECT)]
+        subject: String,
+        /// Whose, for a blob
+        #[arg(long = "as", value_name = "ACCOUNT")]
+        account: Option<String>,
+        /// Why; goes into the audit
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Gives back what was taken down
+    Restore {
+        /// What
+        #[arg(value_name = SUBJECT)]
+        subject: String,
+        /// Whose, for a blob
+        #[arg(long = "as", value_name = "ACCOUNT")]
+        account: Option<String>,
+    },
+    /// Shows how an account, a record or a blob stands
+    Subject {
+        /// What
+        #[arg(value_name = SUBJECT)]
+        subject: String,
+        /// Whose, for a blob
+        #[arg(long = "as", value_name = "ACCOUNT")]
+        account: Option<String>,
+    },
+    /// Finds accounts by a part of their e-mail address
+    Search {
+        /// The part; all accounts when left away
+        #[arg(default_value = "")]
+        email: String,
+    },
+    /// Writes to the owner of an account
+    Write {
+        /// Handle or DID
+        account: String,
+        /// What
+        text: String,
+        /// Subject of the letter
+        #[arg(long)]
+        subject: Option<String>,
+    },
+    /// Lists what was reported, the newest first
+    Reports {
+        /// How many at most
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+    },
+    /// Lists what those who administer the node did, the newest first
+    Audit {
+        /// How many at most
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+    },
+}
+
+/// Runs it.
+///
+/// # Errors
+/// What the node answers.
+pub async fn run(context: &Context, command: Command) -> Outcome {
+    let client = context.client().await?;
+    match command {
+        Command::Invite {
+            count,
+            uses,
+            account,
+        } => invite(context, client, count, uses, account).await,
+        Command::Invites { limit } => invites(context, client, limit).await,
+        Command::Uninvite { code } => {
+            let input = json!({ "codes": [code] });
+            let nsid = "com.atproto.admin.disableInviteCodes";
+            client.procedure_as_admin(nsid, &input).await?;
+            let value = json!({ "code": code, "disabled": true });
+            context
+                .output
+                .line(&value, format!("{code} is good for nothing now"));
+            Ok(())
+        }
+        Command::Takedown {
+            subject,
+            account,
+            reason,
+        } => {
+            let mut takedown = json!({ "applied": true });
+            if let Some(reason) = reason {
+                takedown["ref"] = json!(reason);
+            }
+            let done = set_takedown(client, &subject, account, takedown).await?;
+            context
+                .output
+                .line(&done, format!("{subject} is taken down"));
+            Ok(())
+        }
+        Command::Restore { subject, account } => {
+            let takedown = json!({ "applied": false });
+            let done = set_takedown(client, &subject, account, takedown).await?;
+            context
+                .output
+                .line(&done, format!("{subject} is served again"));
+            Ok(())
+        }
+        Command::Subject { subject, account } => {
+            let subject = find(client, &subject, account).await?;
+            let params = match subject["$type"].as_str() {
+                Some("com.atproto.repo.strongRef") => vec![("uri", &subject["uri"])],
+                Some("com.atproto.admin.defs#repoBlobRef") => {
+                    vec![("did", &subject["did"]), ("blob", &subject["cid"])]
+                }
+                _ => vec![("did", &subject["did"])],
+            };
+            let params: Vec<_> = params
+                .iter()
+                .filter_map(|(name, value)| Some((*name, value.as_str()?)))
+                .collect();
+            let nsid = "com.atproto.admin.getSubjectStatus";
+            let value = client.query_as_admin(nsid, &params).await?;
+            context.output.result(&value, |out| {
+                for name in ["takedown", "deactivated"] {
+                    let standing = &value[name];
+                    if standing.is_object() {
+                        let reason = standing["ref"].as_str().unwrap_or_default();
+                        let yes = if standing["applied"] == true {
+                            "yes"
+                        } else {
+                            "no"
+                        };
+                        writeln!(out, "{FAINT}{name:<12}{FAINT:#} {yes} {reason}")?;
+                    }
+                }
+                Ok(())
+            });
+            Ok(())
+        }
+        Command::Search { email } => search(context, client, &email).await,
+        Command::Write {
+            account,
+            text,
+            subject,
+        } => {
+            let did = did_of(client, &account).await?;
+            let mut input = json!({ "recipientDid": did, "content": text, "senderDid": did });
+            if let Some(subject) = subject {
+                input["subject"] = json!(subject);
+            }
+            let nsid = "com.atproto.admin.sendEmail";
+            let value = client.procedure_as_admin(nsid, &input).await?;
+            context.output.line(
+                &value,
+                format!("The letter to {account} is written; ues mail ls shows whether it went"),
+            );
+            Ok(())
+        }
+        Command::Reports { limit } => reports(context, client, limit).await,
+        Command::Audit { limit } => audit(context, client, limit).await,
+    }
+}
+
+async fn invite(
+    context: &Context,
+    client: &Client,
+    count: u32,
+    uses: u32,
+    account: Option<String>,
+) -> Outcome {
+    let mut input = json!({ "codeCount": count, "useCount": uses });
+    if let Some(account) = account {
+        input["forAccounts"] = json!([did_of(client, &account).await?]);
+    }
+    let nsid = "com.atproto.server.createInviteCodes";
+    let answer = client.procedure_as_admin(nsid, &input).await?;
+    let codes = &answer["codes"][0]["codes"];
+    context.output.result(codes, |out| {
+        for code in codes.as_array().into_iter().flatten() {
+            writeln!(
+                out,
+                "{STRONG}{}{STRONG:#}",
+                code.as_str().unwrap_or_default()
+            )?;
+        }
+        Ok(())
+    });
+    Ok(())
+}
+
+async fn invites(context: &Context, client: &Client, limit: u32) -> Outcome {
+    let limit = limit.clamp(1, 500).to_string();
+    let nsid = "com.atproto.admin.getInviteCodes";
+    let answer = client.query_as_admin(nsid, &[("limit", &limit)]).await?;
+    let mut table = Table::new(&["code", "used", "for", "made", "state"]);
+    for code in answer["codes"].as_array().into_iter().flatten() {
+        let text = |name: &str| code[name].as_str().unwrap_or_default().to_owned();
+        let used = code["uses"].as_array().map_or(0, Vec::len);
+        let state = if code["disabled"] == true {
+            "disabled"
+        } else {
+            "good"
+        };
+        table.row([
+            text("code"),
+            format!("{used} of {}", code["available"]),
+            text("forAccount"),
+            text("createdAt"),
+            state.to_owned(),
+        ]);
+    }
+    context.output.result(&answer["codes"], |out| {
+        table.write(out, "no invite codes: ues admin invite makes one")
+    });
+    Ok(())
+}
+
+async fn search(context: &Context, client: &Client, email: &str) -> Outcome {
+    let mut all = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let mut params = vec![("limit", "100")];
+        if !email.is_empty() {
+            params.push(("email", email));
+        }
+        if !cursor.is_empty() {
+            params.push(("cursor", &cursor));
+        }
+        let nsid = "com.atproto.admin.searchAccounts";
+        let mut page = client.query_as_admin(nsid, &params).await?;
+        if let Value::Array(accounts) = page["accounts"].take() {
+            all.extend(accounts);
+        }
+        match page["cursor"].as_str() {
+            Some(next) => cursor = next.to_owned(),
+            None => break,
+        }
+    }
+    let mut table = Table::new(&["handle", "did", "email", "confirmed", "since"]);
+    for account in &all {
+        let text = |name: &str| account[name].as_str().unwrap_or("-").to_owned();
+        let since = text("indexedAt");
+        let confirmed = text("emailConfirmedAt");
+        table.row([text("handle"), text("did"), text("email"), confirmed, since]);
+    }
+    let value = Value::Array(all);
+    context
+        .output
+        .result(&value, |out| table.write(out, "no such account"));
+    Ok(())
+}
+
+async fn reports(context: &Context, client: &Client, limit: u32) -> Outcome {
+    let limit = limit.to_string();
+    let answer = client.admin_get("reports", &[("limit", &limit)]).await?;
+    let mut table = Table::new(&["number", "reason", "about", "by", "at", "words"]);
+    for report in answer["reports"].as_array().into_iter().flatten() {
+        let text = |name: &str| report[name].as_str().unwrap_or_default().to_owned();
+        let about = &report["subject"];
+        let about = about["uri"].as_str().or(about["did"].as_str());
+        table.row([
+            report["id"].to_string(),
+            text("reasonType"),
+            about.unwrap_or_default().to_owned(),
+            text("reportedBy"),
+            text("createdAt"),
+            text("reason"),
+        ]);
+    }
+    context
+        .output
+        .result(&answer["reports"], |out| table.write(out, "no reports"));
+    Ok(())
+}
+
+async fn audit(context: &Context, client: &Client, limit: u32) -> Outcome {
+    let limit = limit.to_string();
+    let answer = client.admin_get("audit", &[("limit", &limit)]).await?;
+    let mut table = Table::new(&["at", "by", "what", "subject", "details"]);
+    for act in answer["acts"].as_array().into_iter().flatten() {
+        let text = |name: &str| act[name].as_str().unwrap_or_default().to_owned();
+        let details = match &act["details"] {
+            Value::Null => String::new(),
+            details => details.to_string(),
+        };
+        table.row([
+            text("at"),
+            text("by"),
+            text("what"),
+            text("subject"),
+            details,
+        ]);
+    }
+    context.output.result(&answer["acts"], |out| {
+        table.write(out, "nothing was done yet")
+    });
+    Ok(())
+}
+
+async fn did_of(client: &Client, account: &str) -> Outcome<String> {
+    let value = client.admin_get("account", &[("account", account)]).await?;
+    Ok(value["did"].as_str().unwrap_or_default().to_owned())
+}
+
+/// The subject as the protocol names it.
+async fn find(client: &Client, subject: &str, account: Option<String>) -> Outcome<Value> {
+    if let Some(rest) = subject.strip_prefix("at://")
+        && let Some((authority, path)) = rest.split_once('/')
+    {
+        let did = did_of(client, authority).await?;
+        let uri = format!("at://{did}/{path}");
+        let params = [("uri", uri.as_str())];
+        let nsid = "com.atproto.admin.getSubjectStatus";
+        let status = client.query_as_admin(nsid, &params).await?;
+        return Ok(status["subject"].clone());
+    }
+    if ues_data::parse_cid(subject).is_ok() {
+        let account = account.ok_or_else(|| {
+            Failure::usage("a blob belongs to an account: say which one")
+                .hint(format!("ues admin takedown {subject} --as ACCOUNT"))
+        })?;
+        let did = did_of(client, &account).await?;
+        let kind = "com.atproto.admin.defs#repoBlobRef";
+        return Ok(json!({ "$type": kind, "did": did, "cid": subject }));
+    }
+    let name = subject.strip_prefix("at://").unwrap_or(subject);
+    let did = did_of(client, name).await?;
+    Ok(json!({ "$type": "com.atproto.admin.defs#repoRef", "did": did }))
+}
+
+async fn set_takedown(
+    client: &Client,
+    subject: &str,
+    account: Option<String>,
+    takedown: Value,
+) -> Outcome<Value> {
+    let subject = find(client, subject, account).await?;
+    let input = json!({ "subject": subject, "takedown": takedown });
+    let nsid = "com.atproto.admin.updateSubjectStatus";
+    client.procedure_as_admin(nsid, &input).await
+}

@@ -1,0 +1,68 @@
+//! What the operator reads: mail that waits, reports, and what was done in administering the node.
+
+use axum::Json;
+use axum::extract::{Query, State};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::Desk;
+use super::answer::{Answer, Refusal};
+
+/// Which page: entries before a number, the newest first.
+#[derive(Deserialize)]
+pub struct Page {
+    limit: Option<usize>,
+    before: Option<u64>,
+}
+
+impl Page {
+    fn limit(&self) -> usize {
+        self.limit.unwrap_or(50).clamp(1, 1000)
+    }
+}
+
+/// Which letter.
+#[derive(Deserialize)]
+pub struct Which {
+    id: u64,
+}
+
+/// `GET audit?limit&before`.
+pub async fn audit(State(desk): State<Desk>, Query(page): Query<Page>) -> Answer {
+    let acts = desk.ctx.acts.page(page.before, page.limit());
+    let acts = acts.map_err(Refusal::internal)?;
+    let acts: Vec<_> = acts
+        .iter()
+        .map(|(number, act)| {
+            let mut line = json!(act);
+            line["number"] = (*number).into();
+            line
+        })
+        .collect();
+    Ok(Json(json!({ "acts": acts })))
+}
+
+/// `GET reports?limit&before`.
+pub async fn reports(State(desk): State<Desk>, Query(page): Query<Page>) -> Answer {
+    let reports = desk.ctx.reports.page(page.before, page.limit());
+    let reports = reports.map_err(Refusal::internal)?;
+    let reports: Vec<_> = reports.into_iter().map(|(_, report)| report).collect();
+    Ok(Json(json!({ "reports": reports })))
+}
+
+/// `GET mails?limit`.
+pub async fn mails(State(desk): State<Desk>, Query(page): Query<Page>) -> Answer {
+    let mails = desk.ctx.outbox.list(page.limit());
+    Ok(Json(json!({ "mails": mails.map_err(Refusal::internal)? })))
+}
+
+/// `GET mail?id`: with its text, which is gone once it was sent.
+pub async fn mail(State(desk): State<Desk>, Query(which): Query<Which>) -> Answer {
+    let found = desk.ctx.outbox.get(&desk.ctx.seal, which.id);
+    let found = found.map_err(Refusal::internal)?;
+    let (mail, text) =
+        found.ok_or_else(|| Refusal::not_found(format!("there is no letter {}", which.id)))?;
+    let mut answer = json!(mail);
+    answer["text"] = json!(text);
+    Ok(Json(answer))
+}
