@@ -16,6 +16,9 @@ use crate::firehose::Hub;
 use crate::identity::Identities;
 use crate::limits::Limiter;
 use crate::log_readers::LogReaders;
+use crate::preferences::Preferences;
+use crate::proxy::Clients;
+use crate::xrpc::Uses;
 
 /// The parts of a running node. Cheap to clone.
 #[derive(Clone)]
@@ -38,12 +41,18 @@ pub struct Parts {
     pub accounts: Arc<Accounts>,
     /// Their sessions.
     pub sessions: Sessions,
+    /// How often tokens of others were used.
+    pub token_uses: Uses,
+    /// What apps keep for them.
+    pub preferences: Preferences,
     /// Password hashing.
     pub passwords: Passwords,
     /// Their signing keys.
     pub keys: Arc<AccountKeys>,
     /// DIDs and handles, here and elsewhere.
     pub identities: Identities,
+    /// The way to other services.
+    pub proxy: Clients,
     /// Rate limits.
     pub limiter: Limiter,
     /// The event stream.

@@ -15,6 +15,9 @@ mod limits;
 mod log_readers;
 mod methods;
 mod node_keys;
+mod preferences;
+mod proxy;
+mod relays;
 mod serve;
 mod server;
 pub mod upkeep;
@@ -24,13 +27,17 @@ mod xrpc;
 pub use accounts::{Account, AccountError, Accounts, Scope, Session};
 pub use app::App;
 pub use census::Census;
-pub use config::{Config, Connections, Firehose, PlcMode, RateLimits, Sizes, Upkeep};
+pub use config::{
+    AppView, Config, Connections, Firehose, PlcMode, Proxy, RateLimits, ServiceAddress, Sizes,
+    Upkeep,
+};
 pub use context::{Context, Parts};
 pub use firehose::Hub;
 pub use identity::{Identities, IdentityError};
 pub use log_readers::LogReaders;
 pub use methods::change_handle;
 pub use node_keys::{NodeKeys, NodeKeysError};
+pub use preferences::{PreferenceError, Preferences};
 pub use server::{Server, ServerError};
 pub use xrpc::{
     Auth, BlockingBody, Call, Caller, Feeder, Method, NoLexicon, Params, Pieces, Reply, XrpcError,

@@ -24,9 +24,12 @@ use crate::limits::Limiter;
 use crate::log_readers::LogReaders;
 use crate::methods;
 use crate::node_keys::NodeKeys;
+use crate::preferences::Preferences;
+use crate::proxy;
+use crate::relays;
 use crate::upkeep;
 use crate::web;
-use crate::xrpc::{Dispatcher, Methods, NoLexicon, dispatch};
+use crate::xrpc::{Dispatcher, Methods, NoLexicon, Uses, dispatch};
 
 /// How long a browser may remember that any origin is welcome.
 const CORS_MAX_AGE: std::time::Duration = std::time::Duration::from_secs(86_400);
@@ -44,6 +47,9 @@ pub enum ServerError {
     /// Identities cannot be had.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// The address of another service is none.
+    #[error("{0:?} is not the address of a service: expected https://HOST or http://HOST:PORT")]
+    ServiceUrl(String),
     /// A method has no lexicon.
     #[error(transparent)]
     Method(#[from] NoLexicon),
@@ -70,6 +76,7 @@ pub struct Server {
 impl Server {
     /// Puts a server together over a store.
     pub fn new(config: Config, store: Store, node_keys: NodeKeys) -> Result<Self, ServerError> {
+        check_services(&config)?;
         let service_did = config.service_did();
         let lexicons = Lexicons::official();
         let methods = methods::all(&config, &lexicons)?;
@@ -82,7 +89,10 @@ impl Server {
             identities: Identities::open(&config, &store, node_keys.plc_rotation)?,
             sessions: Sessions::open(store.clone(), signer)?,
             accounts: Arc::new(Accounts::open(&store)?),
+            token_uses: Uses::default(),
+            preferences: Preferences::open(&store)?,
             passwords: Passwords::default(),
+            proxy: proxy::Clients::new(config.proxy.clone()),
             limiter: Limiter::new(config.rate_limits.clone()),
             hub: Hub::new(store.clone(), config.firehose.clone()),
             clock: TidClock::random(),
@@ -177,6 +187,7 @@ impl Server {
         shutdown: impl Future<Output = ()>,
     ) -> io::Result<()> {
         upkeep::start(&self.ctx);
+        relays::start(&self.ctx);
         let hub = self.ctx.hub.clone();
         let router = self.router();
         let connections = self.ctx.config.connections.clone();
@@ -193,4 +204,22 @@ impl Server {
             projection.stop();
         }
     }
+}
+
+/// Whether the addresses of other services can be used at all: known at the start, not at the first call.
+fn check_services(config: &Config) -> Result<(), ServerError> {
+    let appview = config.appview.iter().map(|a| &a.service);
+    let services = appview
+        .chain(&config.mod_service)
+        .chain(&config.report_service);
+    for service in services {
+        let good = service
+            .url
+            .parse::<reqwest::Url>()
+            .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        if !good {
+            return Err(ServerError::ServiceUrl(service.url.clone()));
+        }
+    }
+    Ok(())
 }

@@ -74,6 +74,13 @@ pub const UPDATE_HANDLE_DAY: Limit = Limit {
     window: DAY,
 };
 
+/// `refreshIdentity` by address: each one asks other servers.
+pub const REFRESH_IDENTITY: Limit = Limit {
+    id: 40,
+    points: 100,
+    window: MINUTE.saturating_mul(5),
+};
+
 /// The node's rate limiter.
 pub struct Limiter {
     config: RateLimits,

@@ -1,13 +1,19 @@
 //! The methods that the node serves, one file for each group.
 
+mod appview;
 mod blob;
 mod identity;
+mod identity_resolve;
 mod import;
+mod lexicon;
+mod preferences;
 mod prepare;
 mod repo_read;
 mod repo_write;
 mod server;
+mod service_auth;
 mod sync;
+mod sync_hosts;
 
 pub use identity::change_handle;
 
@@ -26,8 +32,14 @@ pub fn all(config: &Config, lexicons: &Lexicons) -> Result<Methods, NoLexicon> {
         .chain(blob::methods(config.sizes.blob))
         .chain(import::methods(config.sizes.import))
         .chain(sync::methods())
-        .chain(identity::methods());
-    for method in own {
+        .chain(identity::methods())
+        .chain(service_auth::methods())
+        .chain(preferences::methods())
+        .chain(identity_resolve::methods())
+        .chain(sync_hosts::methods())
+        .chain(lexicon::methods());
+    let of_appview = config.appview.iter().flat_map(|_| appview::methods());
+    for method in own.chain(of_appview) {
         methods.add(lexicons, method)?;
     }
     Ok(methods)

@@ -10,6 +10,7 @@ use crate::accounts::{Account, Claims, Scope, Session, TokenError};
 use crate::context::Context;
 
 use super::error::XrpcError;
+use super::service_auth::{self, Issuer, is_service_token};
 
 /// What a method wants to know of its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,11 +19,17 @@ pub enum Auth {
     Open,
     /// Anybody, but a token must be good if there is one: the owner sees more than others.
     Optional,
-    /// A session of an account, of any kind.
+    /// A session of an account that was not taken down.
     Session,
+    /// A session of an account, of any kind.
+    AnySession,
     /// A session that is not one of an account that was taken down.
     Live,
-    /// The same, made with the account's own password.
+    /// The same, or a token of an account or service elsewhere for this very method.
+    LiveOrService,
+    /// Anybody, or a token of an account or service elsewhere for this very method.
+    OptionalService,
+    /// The same as [`Auth::Live`], made with the account's own password.
     Full,
     /// A refresh token.
     Refresh,
@@ -47,6 +54,8 @@ pub enum Caller {
     Session(Arc<Session>),
     /// A refresh token, its signature checked.
     Refresh(Claims),
+    /// An account or service elsewhere, its token checked.
+    Service(Issuer),
 }
 
 impl Caller {
@@ -54,8 +63,33 @@ impl Caller {
     pub fn did(&self) -> Option<&Did> {
         match self {
             Self::Session(session) => Some(&session.did),
+            // A service of the DID has a key of its own and is not the account.
+            Self::Service(issuer) if issuer.service.is_none() => Some(&issuer.did),
             _ => None,
         }
+    }
+}
+
+/// Finds out who makes a call of a method, also by the token of another service.
+pub async fn identify_any(
+    ctx: &Context,
+    auth: Auth,
+    headers: &HeaderMap,
+    nsid: &str,
+) -> Result<Caller, XrpcError> {
+    let bearer = match auth {
+        Auth::LiveOrService | Auth::OptionalService => match scheme(headers)? {
+            Some(Scheme::Bearer(token)) => Some(token),
+            _ => None,
+        },
+        _ => None,
+    };
+    match bearer {
+        Some(token) if auth == Auth::OptionalService || is_service_token(token) => {
+            let issuer = service_auth::verify(ctx, token, nsid).await?;
+            Ok(Caller::Service(issuer))
+        }
+        _ => identify(ctx, auth, headers),
     }
 }
 
@@ -73,7 +107,7 @@ pub fn identify(ctx: &Context, auth: Auth, headers: &HeaderMap) -> Result<Caller
                 "Unexpected authorization type",
             ));
         }
-        (None, Auth::Optional) => return Ok(Caller::Nobody),
+        (None, Auth::Optional | Auth::OptionalService) => return Ok(Caller::Nobody),
         (None, _) => return Err(missing("AuthMissing")),
     };
     let now_s = ctx.now_ms() / 1000;
@@ -100,13 +134,13 @@ pub fn identify(ctx: &Context, auth: Auth, headers: &HeaderMap) -> Result<Caller
                 .map_err(token_error)?;
             let scope = match auth {
                 Auth::Full => session.scope == Scope::Access,
-                Auth::Optional => true,
+                Auth::Optional | Auth::AnySession => true,
                 _ => session.scope != Scope::Takendown,
             };
             if !scope || session.scope == Scope::Refresh {
                 return Err(XrpcError::named("InvalidToken", "Bad token scope"));
             }
-            if matches!(auth, Auth::Live | Auth::Full) {
+            if matches!(auth, Auth::Live | Auth::LiveOrService | Auth::Full) {
                 live_account(ctx, &session.did, false)?;
             }
             Ok(Caller::Session(session))

@@ -196,6 +196,7 @@ pub async fn delete(State(desk): State<Desk>, Json(which): Json<Which>) -> Answe
         .sessions
         .end_all(&mut batch, &account.did)
         .map_err(Refusal::internal)?;
+    desk.ctx.preferences.delete(&mut batch, &account.did);
     desk.ctx
         .repos
         .delete(&account.did, batch)
