@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Installs the software that the end-to-end tests and the benchmarks run against:
 # node 22 (the newest AT Protocol packages need it), the npm packages of tests/package-lock.json, Kubo,
-# IPFS-Cluster, the NATS server, Apache Cassandra and Schemathesis.
+# IPFS-Cluster, the NATS server, AT Protocol's relay and tap, Apache Cassandra and Schemathesis.
 #   install.sh          everything
-#   install.sh PEER…    the named ones: npm, kubo, ipfs-cluster, nats, cassandra,
+#   install.sh PEER…    the named ones: npm, kubo, ipfs-cluster, nats, indigo, cassandra,
 #                       schemathesis
 # Idempotent: each step leaves a stamp named after its inputs and is skipped while the stamp is right.
 # Everything lands in .peers/ and tests/node_modules/, which git ignores.
@@ -122,6 +122,12 @@ install_nats() {
   say "ready: $("$peers/nats/nats-server" --version)"
 }
 
+install_indigo() {
+  local cmd=github.com/bluesky-social/indigo/cmd
+  install_go indigo "AT Protocol relay and tap (two minutes the first time)" "$cmd/relay" "$cmd/tap"
+  say "ready: $("$peers/indigo/relay" --version 2>/dev/null)"
+}
+
 # Java runs it and Maven fetches it; where they are missing they come from Debian.
 install_cassandra() {
   local want home="$peers/cassandra"
@@ -156,10 +162,10 @@ install_schemathesis() {
   say "ready: $schemathesis"
 }
 
-[ $# -gt 0 ] || set -- npm kubo ipfs-cluster nats cassandra schemathesis
+[ $# -gt 0 ] || set -- npm kubo ipfs-cluster nats indigo cassandra schemathesis
 for peer in "$@"; do
   case "$peer" in
-  npm | kubo | ipfs-cluster | nats | cassandra | schemathesis) "install_$peer" ;;
-  *) say "no peer is called $peer: npm, kubo, ipfs-cluster, nats, cassandra, schemathesis"; exit 2 ;;
+  npm | kubo | ipfs-cluster | nats | indigo | cassandra | schemathesis) "install_$peer" ;;
+  *) say "no peer is called $peer: npm, kubo, ipfs-cluster, nats, indigo, cassandra, schemathesis"; exit 2 ;;
   esac
 done

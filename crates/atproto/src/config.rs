@@ -34,6 +34,16 @@ pub struct Config {
     pub contact_email: Option<String>,
     /// Where DIDs of new accounts are registered.
     pub plc: PlcMode,
+    /// DNS servers that are asked for handles and lexicons; empty for those of the system.
+    pub dns_servers: Vec<std::net::SocketAddr>,
+    /// The AppView, which answers what clients ask of the whole network; `None` for none.
+    pub appview: Option<AppView>,
+    /// The moderation service that answers `tools.ozone`; `None` for none.
+    pub mod_service: Option<ServiceAddress>,
+    /// The moderation service that gets reports; `None` for none.
+    pub report_service: Option<ServiceAddress>,
+    /// Bounds for calls that are passed on to other services.
+    pub proxy: Proxy,
     /// Requests allowed by address and account.
     pub rate_limits: RateLimits,
     /// Sizes of what a client may send.
@@ -66,6 +76,11 @@ impl Default for Config {
             terms_of_service_url: None,
             contact_email: None,
             plc: PlcMode::Embedded,
+            dns_servers: Vec::new(),
+            appview: None,
+            mod_service: None,
+            report_service: None,
+            proxy: Proxy::default(),
             rate_limits: RateLimits::default(),
             sizes: Sizes::default(),
             connections: Connections::default(),
@@ -164,6 +179,81 @@ pub enum PlcMode {
     Url(String),
 }
 
+/// Another service that the operator trusts to be where they say.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceAddress {
+    /// Its address: scheme, host and port.
+    pub url: String,
+    /// Its DID, the audience of tokens for it.
+    pub did: String,
+}
+
+impl ServiceAddress {
+    /// A service at a URL; its DID is the did:web of the URL's host where none is given.
+    pub fn new(url: &str, did: Option<&str>) -> Self {
+        let authority = url.split_once("://").map_or(url, |(_, rest)| rest);
+        let authority = authority.split('/').next().unwrap_or(authority);
+        let of_host = || format!("did:web:{}", authority.replace(':', "%3A"));
+        Self {
+            url: url.trim_end_matches('/').to_owned(),
+            did: did.map_or_else(of_host, str::to_owned),
+        }
+    }
+}
+
+/// The AppView that a node's accounts use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AppView {
+    /// Where it is.
+    pub service: ServiceAddress,
+    /// Where pictures are shown from: three `%s` stand for the kind of picture, the account's DID
+    /// and the blob's CID. `None`: from this node.
+    pub cdn_url_pattern: Option<String>,
+}
+
+/// Bounds for calls that are passed on to other services.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Proxy {
+    /// Whether a service that a DID document names may have a private address, or be reached by
+    /// plain http: for networks on one machine.
+    pub allow_private_addresses: bool,
+    /// Seconds until the head of an answer must be there, from the end of the request.
+    pub headers_timeout_s: u64,
+    /// Seconds without a byte after which an answer is given up.
+    pub body_timeout_s: u64,
+    /// Largest body of a request, in bytes.
+    pub max_request_bytes: u64,
+    /// Largest answer, in bytes.
+    pub max_response_bytes: u64,
+}
+
+impl Default for Proxy {
+    fn default() -> Self {
+        Self {
+            allow_private_addresses: false,
+            headers_timeout_s: 10,
+            body_timeout_s: 30,
+            max_request_bytes: 10 << 20,
+            max_response_bytes: 10 << 20,
+        }
+    }
+}
+
+impl Proxy {
+    /// See `headers_timeout_s`.
+    pub fn headers_timeout(&self) -> Duration {
+        Duration::from_secs(self.headers_timeout_s)
+    }
+
+    /// See `body_timeout_s`.
+    pub fn body_timeout(&self) -> Duration {
+        Duration::from_secs(self.body_timeout_s)
+    }
+}
+
 /// Rate limits, with the official server's numbers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -257,6 +347,8 @@ impl Connections {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Firehose {
+    /// Addresses of relays that are told of this node.
+    pub relays: Vec<String>,
     /// Events that a live subscriber may lag behind before it is cut off.
     pub max_lag_events: usize,
     /// Bytes of newest messages kept in memory for all live subscribers together; who lags behind
@@ -276,6 +368,7 @@ pub struct Firehose {
 impl Default for Firehose {
     fn default() -> Self {
         Self {
+            relays: Vec::new(),
             max_lag_events: 20_000,
             ring_bytes: 32 << 20,
             max_subscribers: 2_000,

@@ -22,6 +22,9 @@ use crate::mail::Outbox;
 use crate::moderation::{Act, Journal, Report, Takedowns, Withheld};
 use crate::node_keys::Admins;
 use crate::oauth::OAuth;
+use crate::preferences::Preferences;
+use crate::proxy::Clients;
+use crate::xrpc::Uses;
 
 /// The parts of a running node. Cheap to clone.
 #[derive(Clone)]
@@ -44,6 +47,10 @@ pub struct Parts {
     pub accounts: Arc<Accounts>,
     /// Their sessions.
     pub sessions: Sessions,
+    /// How often tokens of others were used.
+    pub token_uses: Uses,
+    /// What apps keep for them.
+    pub preferences: Preferences,
     /// Password hashing.
     pub passwords: Passwords,
     /// The authorisation server for applications.
@@ -74,6 +81,8 @@ pub struct Parts {
     pub reserved_keys: AccountKeys,
     /// DIDs and handles, here and elsewhere.
     pub identities: Identities,
+    /// The way to other services.
+    pub proxy: Clients,
     /// Rate limits.
     pub limiter: Limiter,
     /// The event stream.

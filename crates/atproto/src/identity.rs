@@ -11,7 +11,7 @@ use ues_repo::identity::plc::{
 };
 use ues_repo::identity::resolver::http_client_builder;
 use ues_repo::identity::{DidDocument, ResolveError, Resolver, ResolverOptions};
-use ues_repo::syntax::{Did, Handle};
+use ues_repo::syntax::{Did, Handle, Nsid};
 use ues_storage::Store;
 
 use crate::config::{Config, PlcMode};
@@ -96,6 +96,7 @@ impl Identities {
             .as_deref()
             .map(VerifyingKey::from_did_key);
         let mut options = ResolverOptions::default();
+        options.dns_servers = config.dns_servers.clone();
         let plc = match &config.plc {
             PlcMode::Embedded => {
                 let mut directory = DirectoryOptions::default();
@@ -201,10 +202,13 @@ impl Identities {
         Ok(self.resolver.resolve_did(did).await?)
     }
 
-    /// The DID document as it is now.
-    pub async fn fresh_document(&self, did: &Did) -> Result<Arc<DidDocument>, IdentityError> {
-        if self.directory().is_some() && did.as_str().starts_with("did:plc:") {
-            return self.did_document(did).await;
+    /// The DID document as it is now, for when a signature does not hold and the key may be a new one.
+    pub async fn refresh_document(&self, did: &Did) -> Result<Arc<DidDocument>, IdentityError> {
+        if let Some(directory) = self.directory()
+            && did.as_str().starts_with("did:plc:")
+            && let Ok(document) = directory.document(did.as_str())
+        {
+            return Ok(Arc::new(document));
         }
         Ok(self.resolver.refresh_did(did).await?)
     }
@@ -247,6 +251,16 @@ impl Identities {
     /// The DID that a handle of somebody else points to.
     pub async fn resolve_handle(&self, handle: &Handle) -> Result<Did, IdentityError> {
         Ok(self.resolver.resolve_handle(handle).await?)
+    }
+
+    /// The DID that a handle of somebody else points to now.
+    pub async fn refresh_handle(&self, handle: &Handle) -> Result<Did, IdentityError> {
+        Ok(self.resolver.refresh_handle(handle).await?)
+    }
+
+    /// The account that publishes a lexicon, by DNS.
+    pub async fn lexicon_authority(&self, nsid: &Nsid) -> Result<Did, IdentityError> {
+        Ok(self.resolver.lexicon_authority(nsid).await?)
     }
 
     async fn last_operation(&self, did: &Did) -> Result<Operation, IdentityError> {

@@ -19,6 +19,9 @@ mod methods;
 mod moderation;
 mod node_keys;
 mod oauth;
+mod preferences;
+mod proxy;
+mod relays;
 mod serve;
 mod server;
 pub mod upkeep;
@@ -31,8 +34,8 @@ pub use accounts::{
 pub use app::App;
 pub use census::Census;
 pub use config::{
-    Config, Connections, Firehose, Mail as MailConfig, ModerationService, PlcMode, RateLimits,
-    Sizes, Upkeep,
+    AppView, Config, Connections, Firehose, Mail as MailConfig, ModerationService, PlcMode, Proxy,
+    RateLimits, ServiceAddress, Sizes, Upkeep,
 };
 pub use context::{Context, Parts};
 pub use firehose::Hub;
@@ -43,6 +46,7 @@ pub use methods::{change_handle, change_password};
 pub use moderation::{Act, Report};
 pub use node_keys::{Admins, NodeKeys, NodeKeysError};
 pub use oauth::{ConnectedApp, OAuth};
+pub use preferences::{PreferenceError, Preferences};
 pub use server::{Server, ServerError};
 pub use xrpc::{
     Auth, BlockingBody, Call, Caller, Feeder, Method, NoLexicon, Params, Pieces, Reply, XrpcError,

@@ -165,6 +165,7 @@ async fn delete_now(ctx: &Context, before: &Account, act: Option<Act>) -> Result
         .remove_all(&mut batch, did)
         .map_err(XrpcError::internal)?;
     ctx.mail_tokens.remove_all(&mut batch, did);
+    ctx.preferences.delete(&mut batch, did);
     ctx.keys.remove(&mut batch, did);
     ctx.withheld.put(&mut batch, did, Some(EVERYTHING));
     ctx.repos.delete(did, batch).await.map_err(write_error)?;
@@ -239,7 +240,7 @@ pub async fn check_document(ctx: &Context, did: &Did) -> Result<(), XrpcError> {
         let endpoint = data.services.get("atproto_pds").map(|s| s.endpoint.clone());
         (endpoint, data.verification_methods.get("atproto").cloned())
     } else {
-        let document = identities.fresh_document(did).await;
+        let document = identities.refresh_document(did).await;
         let document = document.map_err(|_| XrpcError::invalid("Could not resolve DID"))?;
         let key = document.signing_key().ok().map(|key| key.did_key());
         (document.pds_endpoint().map(str::to_owned), key)

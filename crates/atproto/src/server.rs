@@ -32,9 +32,12 @@ use crate::methods;
 use crate::moderation::{Journal, Takedowns, Withheld};
 use crate::node_keys::NodeKeys;
 use crate::oauth::OAuth;
+use crate::preferences::Preferences;
+use crate::proxy;
+use crate::relays;
 use crate::upkeep;
 use crate::web;
-use crate::xrpc::{Dispatcher, Methods, NoLexicon, dispatch};
+use crate::xrpc::{Dispatcher, Methods, NoLexicon, Uses, dispatch};
 
 /// How long a browser may remember that any origin is welcome.
 const CORS_MAX_AGE: std::time::Duration = std::time::Duration::from_secs(86_400);
@@ -52,6 +55,9 @@ pub enum ServerError {
     /// Identities cannot be had.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// The address of another service is none.
+    #[error("{0:?} is not the address of a service: expected https://HOST or http://HOST:PORT")]
+    ServiceUrl(String),
     /// A method has no lexicon.
     #[error(transparent)]
     Method(#[from] NoLexicon),
@@ -78,6 +84,7 @@ pub struct Server {
 impl Server {
     /// Puts a server together over a store.
     pub fn new(config: Config, store: Store, node_keys: NodeKeys) -> Result<Self, ServerError> {
+        check_services(&config)?;
         let service_did = config.service_did();
         let lexicons = Lexicons::official();
         let methods = methods::all(&config, &lexicons)?;
@@ -93,6 +100,8 @@ impl Server {
             identities: Identities::open(&config, &store, node_keys.plc_rotation)?,
             sessions: Sessions::open(store.clone(), signer)?,
             accounts: Arc::new(Accounts::open(&store)?),
+            token_uses: Uses::default(),
+            preferences: Preferences::open(&store)?,
             passwords: Passwords::default(),
             app_passwords: AppPasswords::open(&store)?,
             mail_tokens: MailTokens::open(&store)?,
@@ -104,6 +113,7 @@ impl Server {
             reports: Journal::open(&store, "moderation_reports")?,
             acts: Journal::open(&store, "admin_acts")?,
             reserved_keys: AccountKeys::open_reserved(&store, &node_keys.accounts)?,
+            proxy: proxy::Clients::new(config.proxy.clone()),
             limiter: Limiter::new(config.rate_limits.clone()),
             hub: Hub::new(
                 store.clone(),
@@ -205,6 +215,7 @@ impl Server {
         shutdown: impl Future<Output = ()>,
     ) -> io::Result<()> {
         upkeep::start(&self.ctx);
+        relays::start(&self.ctx);
         let hub = self.ctx.hub.clone();
         let router = self.router();
         let connections = self.ctx.config.connections.clone();
@@ -221,4 +232,22 @@ impl Server {
             projection.stop();
         }
     }
+}
+
+/// Whether the addresses of other services can be used at all: known at the start, not at the first call.
+fn check_services(config: &Config) -> Result<(), ServerError> {
+    let appview = config.appview.iter().map(|a| &a.service);
+    let services = appview
+        .chain(&config.mod_service)
+        .chain(&config.report_service);
+    for service in services {
+        let good = service
+            .url
+            .parse::<reqwest::Url>()
+            .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        if !good {
+            return Err(ServerError::ServiceUrl(service.url.clone()));
+        }
+    }
+    Ok(())
 }

@@ -122,6 +122,12 @@ pub const CREATE_REPORT: Limit = Limit {
     points: 100,
     window: HOUR,
 };
+/// `refreshIdentity` by address: each one asks other servers.
+pub const REFRESH_IDENTITY: Limit = Limit {
+    id: 40,
+    points: 100,
+    window: MINUTE.saturating_mul(5),
+};
 
 /// The node's rate limiter.
 pub struct Limiter {

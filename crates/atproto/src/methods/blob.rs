@@ -26,7 +26,12 @@ const SNIFF: usize = 8192;
 /// The methods of this file.
 pub fn methods(limit: u64) -> [Method; 3] {
     [
-        Method::new("com.atproto.repo.uploadBlob", Auth::Live, upload_blob).body_limit(limit),
+        Method::new(
+            "com.atproto.repo.uploadBlob",
+            Auth::LiveOrService,
+            upload_blob,
+        )
+        .body_limit(limit),
         Method::new(
             "com.atproto.repo.listMissingBlobs",
             Auth::Session,
@@ -38,8 +43,10 @@ pub fn methods(limit: u64) -> [Method; 3] {
 
 async fn upload_blob(mut call: Call) -> Result<Reply, XrpcError> {
     call.spend_by_address(UPLOAD_BLOB)?;
-    permit_blob(call.session()?, &call.media_type)?;
-    let did = call.did()?.clone();
+    if let Caller::Session(session) = &call.caller {
+        permit_blob(session, &call.media_type)?;
+    }
+    let did = call.caller_did()?.clone();
     let mut pieces = call
         .stream
         .take()

@@ -5,12 +5,19 @@ mod admin_act;
 mod admin_invites;
 mod admin_key;
 mod admin_subject;
+mod appview;
+mod blob;
 mod blob;
 mod identity;
+mod identity;
 mod identity_plc;
+mod identity_resolve;
 mod import;
+mod import;
+mod lexicon;
 mod mail_tokens;
 mod moderation;
+mod preferences;
 mod prepare;
 mod repo_read;
 mod repo_write;
@@ -20,7 +27,9 @@ mod server_app_password;
 mod server_invites;
 mod server_life;
 mod server_mail;
+mod service_auth;
 mod sync;
+mod sync_hosts;
 
 pub use identity::change_handle;
 pub use prepare::write_error;
@@ -52,8 +61,14 @@ pub fn all(config: &Config, lexicons: &Lexicons) -> Result<Methods, NoLexicon> {
         .chain(blob::methods(config.sizes.blob))
         .chain(import::methods(config.sizes.import))
         .chain(sync::methods())
-        .chain(identity::methods());
-    for method in own {
+        .chain(identity::methods())
+        .chain(service_auth::methods())
+        .chain(preferences::methods())
+        .chain(identity_resolve::methods())
+        .chain(sync_hosts::methods())
+        .chain(lexicon::methods());
+    let of_appview = config.appview.iter().flat_map(|_| appview::methods());
+    for method in own.chain(of_appview) {
         methods.add(lexicons, method)?;
     }
     Ok(methods)

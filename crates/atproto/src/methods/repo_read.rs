@@ -10,6 +10,7 @@ use ues_repo::syntax::{AtIdentifier, Did, Nsid, RecordKey};
 
 use crate::accounts::Account;
 use crate::context::Context;
+use crate::proxy::{Target, query_as};
 use crate::xrpc::transcode::{dag_cbor_to_json, json_string};
 use crate::xrpc::{Auth, Call, Method, Reply, XrpcError};
 
@@ -26,7 +27,15 @@ async fn get_record(call: Call) -> Result<Reply, XrpcError> {
     let collection = call.params.required("collection")?;
     let rkey = call.params.required("rkey")?;
     let Some(account) = active_account(&call.ctx, call.params.required("repo")?)? else {
-        return Err(XrpcError::invalid("Could not locate record"));
+        let Some(appview) = &call.ctx.config.appview else {
+            return Err(XrpcError::invalid("Could not locate record"));
+        };
+        // The AppView has the records of all others.
+        let appview = Target::configured(&appview.service)?;
+        return match query_as(&call, &appview, None).await {
+            Ok(incoming) => Ok(Reply::Other(incoming.into_response())),
+            Err(e) => e.into_reply().map(Reply::Other),
+        };
     };
     let did = &account.did;
     let not_found = || {

@@ -50,6 +50,16 @@ pub fn permit(session: &Session, auth: Auth, nsid: &str, params: &Params) -> Res
     if allowed { Ok(()) } else { Err(missing(nsid)) }
 }
 
+/// Fails unless a method of a service (`DID#service`) may be called in the account's name.
+pub fn permit_rpc(session: &Session, nsid: &str, audience: &str) -> Result<(), XrpcError> {
+    match &session.granted {
+        Some(granted) if !granted.permissions.allows_rpc(nsid, audience) => {
+            Err(missing(&format!("rpc:{nsid}?aud={audience}")))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Whether a method of an application's own may be called, whatever service it is asked of.
 fn speaks(permissions: &Permissions, nsid: &str) -> bool {
     permissions.allows_rpc(nsid, "*") || permissions.names_method(nsid)

@@ -14,7 +14,7 @@ use crate::context::Context;
 use crate::oauth;
 
 use super::error::XrpcError;
-use super::service_auth;
+use super::service_auth::{self, Issuer, is_service_token};
 
 /// What a method wants to know of its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,11 +23,17 @@ pub enum Auth {
     Open,
     /// Anybody, but a token must be good if there is one: the owner sees more than others.
     Optional,
-    /// A session of an account, of any kind.
+    /// A session of an account that was not taken down.
     Session,
+    /// A session of an account, of any kind.
+    AnySession,
     /// A session that is not one of an account that was taken down.
     Live,
-    /// The same, made with the account's own password.
+    /// The same, or a token of an account or service elsewhere for this very method.
+    LiveOrService,
+    /// Anybody, or a token of an account or service elsewhere for this very method.
+    OptionalService,
+    /// The same as [`Auth::Live`], made with the account's own password.
     Full,
     /// A session made with the account's own password, whatever the account's status.
     Owner,
@@ -68,6 +74,8 @@ pub enum Caller {
     Admin(Arc<str>),
     /// The holder of a DID's key.
     DidHolder(Did),
+    /// An account or service elsewhere, its token checked.
+    Service(Issuer),
 }
 
 impl Caller {
@@ -75,6 +83,8 @@ impl Caller {
     pub fn did(&self) -> Option<&Did> {
         match self {
             Self::Session(session) => Some(&session.did),
+            // A service of the DID has a key of its own and is not the account.
+            Self::Service(issuer) if issuer.service.is_none() => Some(&issuer.did),
             _ => None,
         }
     }
@@ -105,11 +115,21 @@ pub async fn identify(
             _ => admin(ctx, headers),
         },
         Auth::DidHolder => match scheme(headers)? {
-            Some(Scheme::Bearer(token)) => service_auth::verify(ctx, token, nsid, None)
-                .await
-                .map(Caller::DidHolder),
+            Some(Scheme::Bearer(token)) => {
+                let issuer = service_auth::verify(ctx, token, nsid, None).await?;
+                Ok(Caller::DidHolder(issuer.did))
+            }
             Some(_) => Err(XrpcError::auth("Invalid authorization header")),
             None => Ok(Caller::Nobody),
+        },
+        Auth::LiveOrService | Auth::OptionalService => match scheme(headers)? {
+            Some(Scheme::Bearer(token))
+                if auth == Auth::OptionalService || is_service_token(token) =>
+            {
+                let issuer = service_auth::verify(ctx, token, nsid, None).await?;
+                Ok(Caller::Service(issuer))
+            }
+            _ => by_token(ctx, auth, parts),
         },
         _ => by_token(ctx, auth, parts),
     }
@@ -135,11 +155,12 @@ async fn moderation_service(ctx: &Context, nsid: &str, token: &str) -> Result<Ca
     let Some(service) = &ctx.config.moderation else {
         return Err(XrpcError::auth_named("UntrustedIss", "Untrusted issuer"));
     };
-    let did = service_auth::verify(ctx, token, nsid, Some(&service.did)).await?;
-    Ok(Caller::Admin(did.as_str().into()))
+    let issuer = service_auth::verify(ctx, token, nsid, Some(&service.did)).await?;
+    Ok(Caller::Admin(issuer.did.as_str().into()))
 }
 
-fn by_token(ctx: &Context, auth: Auth, parts: &Parts) -> Result<Caller, XrpcError> {
+/// The same for methods that sessions of this node open, which nobody elsewhere has to be asked for.
+pub fn by_token(ctx: &Context, auth: Auth, parts: &Parts) -> Result<Caller, XrpcError> {
     let headers = &parts.headers;
     let bearer = match (scheme(headers)?, auth) {
         (Some(Scheme::Bearer(token)), _) => token,
@@ -153,12 +174,12 @@ fn by_token(ctx: &Context, auth: Auth, parts: &Parts) -> Result<Caller, XrpcErro
         }
         (Some(Scheme::Dpop(token)), _) => {
             let session = oauth::bound_session(ctx, token, parts)?;
-            if matches!(auth, Auth::Live | Auth::Full) {
+            if matches!(auth, Auth::Live | Auth::LiveOrService | Auth::Full) {
                 live_account(ctx, &session.did, false)?;
             }
             return Ok(Caller::Session(session));
         }
-        (None, Auth::Optional) => return Ok(Caller::Nobody),
+        (None, Auth::Optional | Auth::OptionalService) => return Ok(Caller::Nobody),
         (None, _) => return Err(missing("AuthMissing")),
     };
     let now_s = ctx.now_ms() / 1000;
@@ -186,13 +207,13 @@ fn by_token(ctx: &Context, auth: Auth, parts: &Parts) -> Result<Caller, XrpcErro
             let scope = match auth {
                 Auth::Full | Auth::Owner => session.scope == Scope::Access,
                 Auth::OwnerEver => matches!(session.scope, Scope::Access | Scope::Takendown),
-                Auth::Optional | Auth::Ever => true,
+                Auth::Optional | Auth::AnySession | Auth::Ever => true,
                 _ => session.scope != Scope::Takendown,
             };
             if !scope || session.scope == Scope::Refresh {
                 return Err(XrpcError::named("InvalidToken", "Bad token scope"));
             }
-            if matches!(auth, Auth::Live | Auth::Full) {
+            if matches!(auth, Auth::Live | Auth::LiveOrService | Auth::Full) {
                 live_account(ctx, &session.did, false)?;
             }
             Ok(Caller::Session(session))

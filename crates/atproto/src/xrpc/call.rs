@@ -22,6 +22,8 @@ use super::params::Params;
 pub struct Call {
     /// The node.
     pub ctx: Context,
+    /// Path and query of the request, as it came.
+    pub path_and_query: String,
     /// The request's headers.
     pub headers: HeaderMap,
     /// The client's address.
@@ -78,6 +80,13 @@ impl Call {
             Caller::Admin(name) => Ok(name),
             _ => Err(XrpcError::auth("Authentication Required")),
         }
+    }
+
+    /// The account that calls, or for which a service elsewhere calls by a token of the account's.
+    pub fn caller_did(&self) -> Result<&Did, XrpcError> {
+        self.caller
+            .did()
+            .ok_or_else(|| XrpcError::auth_named("AuthMissing", "Authentication Required"))
     }
 
     /// Counts the call against a limit of its client's address.

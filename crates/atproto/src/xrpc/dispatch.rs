@@ -15,6 +15,7 @@ use crate::context::Context;
 use crate::firehose;
 use crate::limits::{self, Tightest};
 use crate::oauth;
+use crate::proxy;
 
 use super::auth::{Caller, identify};
 use super::body::{Pieces, Presence, check_content_encoding, drain, media_type, presence};
@@ -41,21 +42,21 @@ pub async fn dispatch(State(dispatcher): State<Dispatcher>, request: Request<Bod
         request.headers(),
         ctx.limiter.trusted(),
     );
-    let Some(nsid) = nsid(request.uri().path()) else {
+    let Some(nsid) = nsid(request.uri().path()).map(str::to_owned) else {
         return XrpcError::invalid("invalid xrpc path").into_response();
     };
     if nsid == SUBSCRIBE_REPOS && request.method() == Verb::GET {
         let cursor = cursor(ctx, request.uri().query().unwrap_or_default());
         return firehose::upgrade(&ctx.hub, request, cursor);
     }
-    let method = dispatcher.methods.get(nsid).cloned();
+    let method = dispatcher.methods.get(&nsid).cloned();
     let limits = ctx
         .limiter
         .applies(request.headers(), client)
         .then(|| Arc::new(Mutex::new(Tightest::default())));
     let (parts, body) = request.into_parts();
     let mut body = Some(body);
-    let personal = method.as_ref().is_some_and(|m| m.auth.is_personal());
+    let personal = method.as_ref().is_none_or(|m| m.auth.is_personal());
     let outcome = async {
         if let Some(limits) = &limits
             && method.as_ref().is_none_or(|m| m.counted)
@@ -65,9 +66,16 @@ pub async fn dispatch(State(dispatcher): State<Dispatcher>, request: Request<Bod
             tightest.add(ctx.limiter.consume(limits::GLOBAL_IP, &key, 1));
             tightest.check()?;
         }
-        let method = method.ok_or_else(|| unknown(ctx, &parts))?;
+        let Some(method) = method else {
+            let passed = proxy::pass_on(ctx, &parts, &nsid, &mut body).await;
+            return passed.map(Reply::Other);
+        };
         let call = Call {
             ctx: ctx.clone(),
+            path_and_query: parts
+                .uri
+                .path_and_query()
+                .map_or_else(String::new, ToString::to_string),
             headers: parts.headers.clone(),
             client,
             caller: Default::default(),
@@ -235,20 +243,6 @@ fn nsid(path: &str) -> Option<&str> {
             .split(['.', '-'])
             .all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric()));
     good.then_some(nsid)
-}
-
-/// What a method is answered that this node does not serve.
-fn unknown(ctx: &Context, parts: &Parts) -> XrpcError {
-    if ![Verb::GET, Verb::HEAD, Verb::POST].contains(&parts.method) {
-        return XrpcError::invalid("XRPC requests only supports GET and POST");
-    }
-    let nsid = nsid(parts.uri.path()).unwrap_or_default();
-    let what = if ctx.lexicons.method(nsid).is_some() {
-        format!("this node does not serve {nsid} and has no service to pass it on to")
-    } else {
-        "Method Not Implemented".to_owned()
-    };
-    XrpcError::not_implemented(what)
 }
 
 fn cursor(ctx: &Context, query: &str) -> firehose::Wanted {

@@ -12,8 +12,8 @@ mod reply;
 mod service_auth;
 pub mod transcode;
 
-pub use auth::{Auth, Caller, check_live};
-pub use body::Pieces;
+pub use auth::{Auth, Caller, by_token, check_live};
+pub use body::{Pieces, Presence, presence};
 pub use call::Call;
 pub use dispatch::{Dispatcher, dispatch};
 pub use error::XrpcError;
@@ -21,3 +21,4 @@ pub use method::{Method, Methods, NoLexicon};
 pub use params::Params;
 pub use reader::{BlockingBody, Feeder, blocking};
 pub use reply::Reply;
+pub use service_auth::Uses;

@@ -57,18 +57,34 @@ pub struct Service {
     pub service_endpoint: Value,
 }
 
+impl Service {
+    /// Where it is, if that is an http or https URL.
+    pub fn url(&self) -> Option<&str> {
+        let url = self.service_endpoint.as_str()?;
+        let host = url
+            .strip_prefix("https://")
+            .or_else(|| url.strip_prefix("http://"))?;
+        (!host.is_empty() && !host.starts_with('/')).then_some(url)
+    }
+}
+
 /// What a document lacks.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DocumentError {
-    /// There is no key named `#atproto`.
-    #[error("{0} has no verification method #atproto")]
-    NoSigningKey(Did),
-    /// The key named `#atproto` is of a type that is not known.
-    #[error("the key #atproto has type {0:?}, expected Multikey or an Ecdsa 2019 suite")]
+    /// There is no key of that name.
+    #[error("{did} has no verification method #{name}")]
+    NoKey {
+        /// Whose document it is.
+        did: Did,
+        /// `atproto`, or `atproto_label` of a labeler.
+        name: &'static str,
+    },
+    /// The key is of a type that is not known.
+    #[error("the key has type {0:?}, expected Multikey or an Ecdsa 2019 suite")]
     KeyType(String),
-    /// The key named `#atproto` is no key.
-    #[error("the key #atproto is broken")]
+    /// The key is no key.
+    #[error("the key is broken")]
     Key(#[from] KeyError),
 }
 
@@ -124,11 +140,23 @@ impl DidDocument {
 
     /// The key that signs the repository.
     pub fn signing_key(&self) -> Result<VerifyingKey, DocumentError> {
-        let missing = || DocumentError::NoSigningKey(self.id.clone());
+        self.key_named("atproto")
+    }
+
+    /// The key that signs a labeler's labels.
+    pub fn label_key(&self) -> Result<VerifyingKey, DocumentError> {
+        self.key_named("atproto_label")
+    }
+
+    fn key_named(&self, name: &'static str) -> Result<VerifyingKey, DocumentError> {
+        let missing = || DocumentError::NoKey {
+            did: self.id.clone(),
+            name,
+        };
         let method = self
             .verification_method
             .iter()
-            .find(|method| self.is_named(&method.id, "atproto"))
+            .find(|method| self.is_named(&method.id, name))
             .ok_or_else(missing)?;
         let text = method.public_key_multibase.as_deref().ok_or_else(missing)?;
         let key = match method.kind.as_str() {
@@ -159,11 +187,13 @@ impl DidDocument {
             .service
             .iter()
             .find(|service| self.is_named(&service.id, name) && service.kind == kind)?;
-        let url = service.service_endpoint.as_str()?;
-        let host = url
-            .strip_prefix("https://")
-            .or_else(|| url.strip_prefix("http://"))?;
-        (!host.is_empty() && !host.starts_with('/')).then_some(url)
+        service.url()
+    }
+
+    /// The URL of a service by name, whatever its type, if it is an http or https one.
+    pub fn service_url(&self, name: &str) -> Option<&str> {
+        let mut services = self.service.iter();
+        services.find(|s| self.is_named(&s.id, name))?.url()
     }
 
     fn is_named(&self, id: &str, name: &str) -> bool {

@@ -206,6 +206,19 @@ impl Repositories {
         }
     }
 
+    /// Whether the repository of a number has a record of the collection.
+    pub fn has_collection(
+        &self,
+        owner: u64,
+        collection: &crate::syntax::Nsid,
+    ) -> Result<bool, RepoError> {
+        let prefix = record_key(owner, &format!("{collection}/"));
+        match self.around().ks.records.prefix(prefix).next() {
+            None => Ok(false),
+            Some(row) => Ok(row.map(|_| true)?),
+        }
+    }
+
     /// All records of a repository in key order, as it is at the time of the call.
     pub fn records(
         &self,

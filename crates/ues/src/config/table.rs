@@ -106,6 +106,63 @@ pub const SETTINGS: &[Setting] = &[
                otherwise the address of one, such as https://plc.directory.",
     },
     Setting {
+        key: "identity.dns_servers",
+        kind: Kind::List,
+        default: "",
+        help: "DNS servers that are asked for handles and lexicons, such as 1.1.1.1:53. Empty: those of the system.",
+    },
+    Setting {
+        key: "appview.url",
+        kind: Kind::Text,
+        default: "",
+        help: "Service that answers what apps ask of the whole network, such as https://api.bsky.app.\n\
+               Empty: none, and only what this node knows itself is answered.",
+    },
+    Setting {
+        key: "appview.did",
+        kind: Kind::Text,
+        default: "",
+        help: "DID of that service, such as did:web:api.bsky.app. Empty: the did:web of its address's host.",
+    },
+    Setting {
+        key: "appview.cdn_url",
+        kind: Kind::Text,
+        default: "",
+        help: "Where apps find pictures of posts that the AppView has not seen yet, with %s for the kind of picture,\n\
+               for the account's DID and for the picture's CID. Empty: this node.",
+    },
+    Setting {
+        key: "moderation.url",
+        kind: Kind::Text,
+        default: "",
+        help: "Moderation service that answers tools.ozone methods of its moderators. Empty: none.",
+    },
+    Setting {
+        key: "moderation.did",
+        kind: Kind::Text,
+        default: "",
+        help: "DID of that service. Empty: the did:web of its address's host.",
+    },
+    Setting {
+        key: "reports.url",
+        kind: Kind::Text,
+        default: "",
+        help: "Moderation service that gets the reports of accounts here. Empty: none.",
+    },
+    Setting {
+        key: "reports.did",
+        kind: Kind::Text,
+        default: "",
+        help: "DID of that service. Empty: the did:web of its address's host.",
+    },
+    Setting {
+        key: "proxy.allow_private_addresses",
+        kind: Kind::Flag,
+        default: "false",
+        help: "Whether calls may be passed on to services with private addresses or plain http that only a DID\n\
+               document names. For networks on one machine; never on a public node.",
+    },
+    Setting {
         key: "keys.key_file",
         kind: Kind::Text,
         default: "",
@@ -117,6 +174,13 @@ pub const SETTINGS: &[Setting] = &[
         kind: Kind::Secret,
         default: "",
         help: "Passphrase that unlocks the node's keys, instead of a file. Best given by UES_KEYS_PASSPHRASE.",
+    },
+    Setting {
+        key: "firehose.relays",
+        kind: Kind::List,
+        default: "",
+        help: "Relays that are told of this node, such as https://bsky.network, so that the network follows it.\n\
+               They must reach it at `public_url`.",
     },
     Setting {
         key: "firehose.backfill_limit_seconds",

@@ -37,6 +37,14 @@ pub struct Config {
     pub terms_of_service_url: String,
     /// Identities.
     pub identity: Identity,
+    /// The AppView.
+    pub appview: AppView,
+    /// The moderation service.
+    pub moderation: OtherService,
+    /// The service that gets reports.
+    pub reports: OtherService,
+    /// Calls that are passed on.
+    pub proxy: Proxy,
     /// What unlocks the node's keys.
     pub keys: Keys,
     /// The event stream.
@@ -99,6 +107,8 @@ pub struct Moderation {
 pub struct Identity {
     /// Where did:plc identities are made and looked up.
     pub directory: Directory,
+    /// DNS servers; empty for those of the system.
+    pub dns_servers: Vec<SocketAddr>,
 }
 
 /// A directory of did:plc identities.
@@ -119,6 +129,36 @@ impl From<String> for Directory {
             Self::Url(text)
         }
     }
+}
+
+/// The `appview` section.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AppView {
+    /// Where it is; empty for none.
+    pub url: String,
+    /// Its DID; empty for the did:web of its host.
+    pub did: String,
+    /// Where pictures are; empty for this node.
+    pub cdn_url: String,
+}
+
+/// The `moderation` and `reports` sections.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OtherService {
+    /// Where it is; empty for none.
+    pub url: String,
+    /// Its DID; empty for the did:web of its host.
+    pub did: String,
+}
+
+/// The `proxy` section.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Proxy {
+    /// Whether strangers' services may have private addresses.
+    pub allow_private_addresses: bool,
 }
 
 /// The `keys` section.
@@ -161,6 +201,8 @@ pub struct Limits {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Firehose {
+    /// Relays that are told of this node.
+    pub relays: Vec<String>,
     /// Age in seconds from which old events are not sent; 0: all are sent.
     pub backfill_limit_seconds: u64,
     /// Days that an event is kept in the log; 0: for ever.

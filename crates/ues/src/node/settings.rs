@@ -41,6 +41,16 @@ pub fn server(config: &Config) -> ues_atproto::Config {
         },
         ..ues_atproto::Config::default()
     };
+    server.dns_servers = config.identity.dns_servers.clone();
+    server.firehose.relays = config.firehose.relays.clone();
+    server.appview =
+        service(&config.appview.url, &config.appview.did).map(|service| ues_atproto::AppView {
+            service,
+            cdn_url_pattern: text(&config.appview.cdn_url),
+        });
+    server.mod_service = service(&config.moderation.url, &config.moderation.did);
+    server.report_service = service(&config.reports.url, &config.reports.did);
+    server.proxy.allow_private_addresses = config.proxy.allow_private_addresses;
     server.rate_limits.enabled = config.rate_limits.enabled;
     server.rate_limits.bypass_ips = config.rate_limits.trusted_ips.clone();
     server.sizes.blob = config.limits.blob_bytes;
@@ -54,6 +64,12 @@ pub fn server(config: &Config) -> ues_atproto::Config {
     server.upkeep.temporary_blob_hours = config.blobs.temporary_hours;
     server.firehose.max_subscribers = config.limits.subscribers as usize;
     server
+}
+
+/// A service whose address is set.
+fn service(url: &str, did: &str) -> Option<ues_atproto::ServiceAddress> {
+    let did = Some(did).filter(|did| !did.is_empty());
+    (!url.is_empty()).then(|| ues_atproto::ServiceAddress::new(url, did))
 }
 
 /// Where clients reach the node: what the configuration says, else localhost.

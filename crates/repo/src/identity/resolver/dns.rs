@@ -45,7 +45,15 @@ impl Dns {
 
     /// The DID that DNS names for a handle; none if there is no record, or more than one.
     pub(super) async fn did(&self, handle: &Handle) -> Result<Option<Did>, ResolveError> {
-        let name = format!("_atproto.{handle}.");
+        self.did_at(format!("_atproto.{handle}.")).await
+    }
+
+    /// The DID that DNS names for the lexicons of a domain, the same way.
+    pub(super) async fn lexicon_did(&self, domain: &str) -> Result<Option<Did>, ResolveError> {
+        self.did_at(format!("_lexicon.{domain}.")).await
+    }
+
+    async fn did_at(&self, name: String) -> Result<Option<Did>, ResolveError> {
         let unreachable = |why: String| ResolveError::Unreachable {
             what: format!("DNS for {name}"),
             why,

@@ -15,6 +15,9 @@ pub enum ResolveError {
     /// Neither DNS nor the web host names a DID for it.
     #[error("{0} resolves to no DID")]
     HandleNotFound(Handle),
+    /// DNS names no account, or more than one, for the lexicons of a domain.
+    #[error("DNS has no single record did=… at _lexicon.{0}")]
+    NoLexiconAuthority(String),
     /// Handles under this top-level domain are never looked up.
     #[error("{0} lies under a top-level domain that no handle may have")]
     ReservedDomain(Handle),

@@ -12,7 +12,7 @@ use super::{ResolveError, ResolverOptions};
 use crate::crypto::VerifyingKey;
 use crate::identity::plc::directory::DirectoryError;
 use crate::identity::{DidDocument, did_key, did_web};
-use crate::syntax::{AtIdentifier, Did, Handle};
+use crate::syntax::{AtIdentifier, Did, Handle, Nsid};
 
 /// Longest DID document that is read, in bytes.
 const MAX_DOCUMENT: usize = 64 * 1024;
@@ -158,6 +158,17 @@ impl Resolver {
                 })
             }
         }
+    }
+
+    /// The account that publishes a lexicon: DNS names it for the domain that the NSID's authority is,
+    /// and for no domain above it.
+    pub async fn lexicon_authority(&self, nsid: &Nsid) -> Result<Did, ResolveError> {
+        let mut labels: Vec<&str> = nsid.as_str().split('.').rev().collect();
+        // the last part of an NSID is its name, the others are the domain
+        labels.remove(0);
+        let domain = labels.join(".").to_ascii_lowercase();
+        let found = self.network.dns.lexicon_did(&domain).await?;
+        found.ok_or_else(|| ResolveError::NoLexiconAuthority(domain))
     }
 
     /// Forgets a DID, after an `#identity` event for example.

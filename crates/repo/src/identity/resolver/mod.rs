@@ -15,4 +15,4 @@ pub use address::is_public;
 pub use error::ResolveError;
 pub use identities::{Identity, Resolver};
 pub use options::ResolverOptions;
-pub use web::http_client_builder;
+pub use web::{http_client_builder, is_public_url, public_only};

@@ -25,6 +25,27 @@ pub fn http_client_builder() -> ClientBuilder {
     Client::builder()
 }
 
+/// Lets a client connect to public addresses only: a host's addresses are looked up and judged for
+/// each connection, and those that were judged are connected to.
+///
+/// An address that stands in a URL is not looked up: see [`is_public_url`]. A proxy of the
+/// environment would pass the guard by, so there is none.
+pub fn public_only(builder: ClientBuilder) -> ClientBuilder {
+    builder
+        .no_proxy()
+        .dns_resolver(Arc::new(PublicOnly { dns: None }))
+}
+
+/// Whether a stranger's URL may be asked by a client of [`public_only`]: https, and a host name or a
+/// public address.
+pub fn is_public_url(url: &reqwest::Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    url.scheme() == "https"
+        && !host.is_empty()
+        && bare.parse().map_or(true, |address| is_public(address))
+}
+
 /// Whom a question may reach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reach {
@@ -172,4 +193,27 @@ fn describe(error: &reqwest::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_public_url;
+
+    #[test]
+    fn urls_of_strangers() {
+        let public = |url: &str| is_public_url(&url.parse().unwrap());
+        assert!(public("https://api.example.com/a"));
+        assert!(public("https://8.8.8.8:8443"));
+        for private in [
+            "http://api.example.com",
+            "https://127.0.0.1",
+            "https://2130706433",
+            "https://0x7f.1",
+            "https://[::1]:3000",
+            "https://[::ffff:10.0.0.1]",
+            "https://169.254.169.254/latest",
+        ] {
+            assert!(!public(private), "{private}");
+        }
+    }
 }

@@ -1,0 +1,74 @@
+//! `app.bsky.actor`: the preferences of an account, which are kept here and not at the AppView.
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::accounts::Scope;
+use crate::preferences::PreferenceError;
+use crate::proxy::{ProxyError, proxy_to, query};
+use crate::xrpc::{Auth, Call, Method, Reply, XrpcError};
+
+const GET: &str = "app.bsky.actor.getPreferences";
+const PUT: &str = "app.bsky.actor.putPreferences";
+
+/// The methods of this file.
+pub fn methods() -> [Method; 2] {
+    [
+        Method::new(GET, Auth::AnySession, get_preferences),
+        Method::new(PUT, Auth::Live, put_preferences),
+    ]
+}
+
+/// Whether a client asks for the preferences that another service keeps.
+fn is_elsewhere(call: &Call, nsid: &str) -> Result<bool, XrpcError> {
+    let own = call.ctx.config.appview.as_ref();
+    let own = own.map(|a| format!("{}#bsky_appview", a.service.did));
+    if own.is_none() && !call.headers.contains_key("atproto-proxy") {
+        return Ok(false);
+    }
+    Ok(Some(proxy_to(&call.ctx, &call.headers, nsid)?) != own)
+}
+
+async fn get_preferences(call: Call) -> Result<Reply, XrpcError> {
+    if is_elsewhere(&call, GET)? {
+        return match query(&call, GET).await {
+            Ok(incoming) => Ok(Reply::Other(incoming.into_response())),
+            Err(e) => ProxyError::into_reply(e).map(Reply::Other),
+        };
+    }
+    let session = call.session()?;
+    let full = session.scope == Scope::Access;
+    let preferences = call.ctx.preferences.get(&session.did, full);
+    Reply::json(&json!({ "preferences": preferences.map_err(error)? }))
+}
+
+#[derive(Deserialize)]
+struct PutInput {
+    preferences: Vec<Value>,
+}
+
+async fn put_preferences(mut call: Call) -> Result<Reply, XrpcError> {
+    if is_elsewhere(&call, PUT)? {
+        return Err(XrpcError::invalid(
+            "preferences are kept by this node and not passed on: leave out the header atproto-proxy",
+        ));
+    }
+    let input: PutInput = call.take_input()?;
+    let session = call.session()?;
+    let full = session.scope == Scope::Access;
+    let put = call
+        .ctx
+        .preferences
+        .put(&session.did, input.preferences, full);
+    put.await.map_err(error)?;
+    Ok(Reply::Empty)
+}
+
+fn error(e: PreferenceError) -> XrpcError {
+    match e {
+        PreferenceError::NoType | PreferenceError::Namespace | PreferenceError::Forbidden(_) => {
+            XrpcError::invalid(e.to_string())
+        }
+        other => XrpcError::internal(other),
+    }
+}
