@@ -377,7 +377,6 @@ export async function prepare(server, newAccount) {
 }
 
 const INVALID = { status: 400, error: 'InvalidRequest' }
-const NOT_IMPLEMENTED = { status: 501, error: 'MethodNotImplemented' }
 
 /** Rows where our node may answer differently, with the answer and the reason. */
 export const deviations = {
@@ -394,11 +393,6 @@ export const deviations = {
   'body of a procedure too large': { status: 413, error: 'PayloadTooLarge' },
   // An account without a password could never be entered again.
   'createAccount: no password': { status: 400, error: 'InvalidPassword' },
-  // The official server looks for another service to pass these on to, and finds none.
-  'unknown method': NOT_IMPLEMENTED,
-  'unknown method with token': NOT_IMPLEMENTED,
-  'method that is no NSID': NOT_IMPLEMENTED,
   'subscribeRepos without upgrade': { status: 426, error: 'InvalidRequest' },
-  'method with a trailing slash': NOT_IMPLEMENTED,
   OPTIONS: { status: 200, error: undefined },
 }
