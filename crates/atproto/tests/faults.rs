@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use common::{Node, User};
 use serde_json::{Value, json};
-use ues_atproto::NodeKeys;
+use ues_atproto::{Admins, NodeKeys};
 use ues_data::car::CarLimits;
 use ues_repo::repo::event::LogEvent;
 use ues_repo::repo::verify::{Archive, invert};
@@ -41,6 +41,7 @@ fn open(engine: &MemoryEngine, keys: &NodeKeys, nursery_bytes: usize) -> Node {
         accounts: keys.accounts.clone(),
         sessions: keys.sessions.clone(),
         plc_rotation: keys.plc_rotation.clone(),
+        admins: Admins::default(),
     };
     Node::over(common::config(), store, keys)
 }
