@@ -43,7 +43,7 @@ pub fn is_public_url(url: &reqwest::Url) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     url.scheme() == "https"
         && !host.is_empty()
-        && bare.parse().map_or(true, |address| is_public(address))
+        && bare.parse().map_or(true, is_public)
 }
 
 /// Whom a question may reach.
