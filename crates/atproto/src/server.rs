@@ -15,7 +15,7 @@ use ues_storage::{ProjectionHandle, StorageError, Store};
 
 use crate::accounts::{
     AccountKeys, Accounts, AppPasswords, Invites, MailTokens, Passwords, Seal, Sessions,
-    TokenSigner,
+    TokenSigner, Totps,
 };
 use crate::app::{App, Apps, Boxed};
 use crate::census::{Census, CensusTaker};
@@ -91,6 +91,7 @@ impl Server {
             passwords: Passwords::default(),
             app_passwords: AppPasswords::open(&store)?,
             mail_tokens: MailTokens::open(&store)?,
+            totps: Totps::open(&store)?,
             invites: Arc::new(Invites::open(&store)?),
             outbox: Outbox::open(&store)?,
             seal: Seal::new(&node_keys.accounts),
