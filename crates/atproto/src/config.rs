@@ -22,8 +22,8 @@ pub struct Config {
     pub invite_interval_days: u64,
     /// Mail to the owners of accounts.
     pub mail: Mail,
-    /// The moderation service that reports go to and that may moderate here; none: reports stay here.
-    pub moderation: Option<ModerationService>,
+    /// The moderation service that answers `tools.ozone` and that may moderate here; `None` for none.
+    pub moderation: Option<ServiceAddress>,
     /// A did:key that every new did:plc gets as its highest rotation key.
     pub recovery_key: Option<String>,
     /// Link shown by `describeServer`.
@@ -38,9 +38,7 @@ pub struct Config {
     pub dns_servers: Vec<std::net::SocketAddr>,
     /// The AppView, which answers what clients ask of the whole network; `None` for none.
     pub appview: Option<AppView>,
-    /// The moderation service that answers `tools.ozone`; `None` for none.
-    pub mod_service: Option<ServiceAddress>,
-    /// The moderation service that gets reports; `None` for none.
+    /// The moderation service that gets reports; `None`: they stay here.
     pub report_service: Option<ServiceAddress>,
     /// Bounds for calls that are passed on to other services.
     pub proxy: Proxy,
@@ -78,7 +76,6 @@ impl Default for Config {
             plc: PlcMode::Embedded,
             dns_servers: Vec::new(),
             appview: None,
-            mod_service: None,
             report_service: None,
             proxy: Proxy::default(),
             rate_limits: RateLimits::default(),
@@ -157,16 +154,6 @@ impl std::fmt::Debug for Mail {
             .field("from", &self.from)
             .finish_non_exhaustive()
     }
-}
-
-/// A moderation service.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ModerationService {
-    /// Where it is reached.
-    pub url: String,
-    /// Its DID.
-    pub did: String,
 }
 
 /// Where DIDs of new accounts are registered.

@@ -10,7 +10,7 @@ use ues_repo::syntax::TidClock;
 use ues_storage::Store;
 
 use crate::accounts::{
-    AccountKeys, Accounts, AppPasswords, Invites, MailTokens, Passwords, Seal, Sessions,
+    AccountKeys, Accounts, AppPasswords, Invites, MailTokens, Passwords, Seal, Sessions, Totps,
 };
 use crate::census::Census;
 use crate::config::Config;
@@ -59,6 +59,8 @@ pub struct Parts {
     pub app_passwords: AppPasswords,
     /// Tokens that went out by mail.
     pub mail_tokens: MailTokens,
+    /// Codes of authenticators.
+    pub totps: Totps,
     /// Invite codes.
     pub invites: Arc<Invites>,
     /// Mail that goes out.

@@ -34,8 +34,8 @@ pub use accounts::{
 pub use app::App;
 pub use census::Census;
 pub use config::{
-    AppView, Config, Connections, Firehose, Mail as MailConfig, ModerationService, PlcMode, Proxy,
-    RateLimits, ServiceAddress, Sizes, Upkeep,
+    AppView, Config, Connections, Firehose, Mail as MailConfig, PlcMode, Proxy, RateLimits,
+    ServiceAddress, Sizes, Upkeep,
 };
 pub use context::{Context, Parts};
 pub use firehose::Hub;

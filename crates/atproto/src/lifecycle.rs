@@ -166,6 +166,7 @@ async fn delete_now(ctx: &Context, before: &Account, act: Option<Act>) -> Result
         .map_err(XrpcError::internal)?;
     ctx.mail_tokens.remove_all(&mut batch, did);
     ctx.preferences.delete(&mut batch, did);
+    ctx.totps.remove(&mut batch, did);
     ctx.keys.remove(&mut batch, did);
     ctx.withheld.put(&mut batch, did, Some(EVERYTHING));
     ctx.repos.delete(did, batch).await.map_err(write_error)?;

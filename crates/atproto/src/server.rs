@@ -17,7 +17,7 @@ use ues_storage::{ProjectionHandle, StorageError, Store};
 
 use crate::accounts::{
     AccountKeys, Accounts, AppPasswords, Invites, MailTokens, Passwords, Seal, Sessions,
-    TokenSigner,
+    TokenSigner, Totps,
 };
 use crate::app::{App, Apps, Boxed};
 use crate::census::{Census, CensusTaker};
@@ -105,6 +105,7 @@ impl Server {
             passwords: Passwords::default(),
             app_passwords: AppPasswords::open(&store)?,
             mail_tokens: MailTokens::open(&store)?,
+            totps: Totps::open(&store)?,
             invites: Arc::new(Invites::open(&store)?),
             outbox: Outbox::open(&store)?,
             seal: Seal::new(&node_keys.accounts),
@@ -238,7 +239,7 @@ impl Server {
 fn check_services(config: &Config) -> Result<(), ServerError> {
     let appview = config.appview.iter().map(|a| &a.service);
     let services = appview
-        .chain(&config.mod_service)
+        .chain(&config.moderation)
         .chain(&config.report_service);
     for service in services {
         let good = service

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use common::{Node, User, rkey, text};
 use serde_json::{Value, json};
-use ues_atproto::upkeep;
+use ues_atproto::{Admins, NodeKeys};
 use ues_atproto::{NodeKeys, Server, Upkeep};
 use ues_data::parse_cid;
 use ues_repo::repo::event::LogEvent;
@@ -207,6 +207,7 @@ async fn the_census_counts_what_was_trimmed_before_it_was_stored() {
             accounts: keys.accounts.clone(),
             sessions: keys.sessions.clone(),
             plc_rotation: keys.plc_rotation.clone(),
+            admins: Admins::default(),
         };
         let store = async {
             loop {

@@ -12,6 +12,7 @@ mod seal;
 mod session;
 mod store;
 mod token;
+mod totp;
 
 pub use account::Account;
 pub use app_password::{AppPassword, AppPasswords};
@@ -24,3 +25,4 @@ pub use seal::{Seal, SealError, random_text};
 pub use session::{Grant, Granted, Session, SessionInfo, Sessions, TokenPair};
 pub use store::{AccountError, Accounts};
 pub use token::{Claims, Scope, TokenError, TokenSigner};
+pub use totp::Totps;

@@ -116,6 +116,12 @@ pub const RESERVE_KEY: Limit = Limit {
     points: 100,
     window: MINUTE.saturating_mul(5),
 };
+/// Second factors asked for or tried, by account, wherever from.
+pub const SECOND_FACTOR: Limit = Limit {
+    id: 28,
+    points: 20,
+    window: MINUTE.saturating_mul(5),
+};
 /// `createReport` by account.
 pub const CREATE_REPORT: Limit = Limit {
     id: 27,

@@ -30,6 +30,7 @@ mod sync_hosts;
 
 pub use identity::change_handle;
 pub use prepare::write_error;
+pub use server::second_factor;
 pub use server_mail::change_password;
 
 use ues_repo::lexicon::Lexicons;

@@ -13,7 +13,7 @@ use super::page::{AccountPage, AccountView, AppView, SignInPage, failure, page, 
 use super::rows::SessionName;
 use super::server_error;
 use super::sessions::ConnectedApp;
-use super::sign_in::check_password;
+use super::sign_in::{Refused, check_sign_in};
 use crate::context::Context;
 
 const PATH: &str = "/account";
@@ -41,9 +41,9 @@ fn sign_in_page(
     ctx: &Context,
     browser: &Browser,
     identifier: &str,
-    failed: Option<String>,
+    refused: Option<Refused>,
 ) -> Response {
-    let status = if failed.is_some() {
+    let status = if refused.is_some() {
         StatusCode::UNAUTHORIZED
     } else {
         StatusCode::OK
@@ -56,7 +56,8 @@ fn sign_in_page(
         client_id: None,
         client: None,
         identifier,
-        failure: failed,
+        wants_code: refused.as_ref().is_some_and(|r| r.wants_code),
+        failure: refused.map(|r| r.why),
     };
     page(ctx, Some(browser), status, &sign_in, None)
 }
@@ -109,19 +110,17 @@ pub async fn answer(State(ctx): State<Context>, request: Request<Body>) -> Respo
         }
         let account = asked.value("account").unwrap_or_default();
         match asked.value("do") {
-            Some("sign_in") => {
-                let identifier = asked.value("identifier").unwrap_or_default();
-                let password = asked.value("password").unwrap_or_default();
-                match check_password(&ctx, &asked.headers, asked.client, identifier, password).await
-                {
-                    Ok(account) => {
-                        ctx.oauth
-                            .sign_in(&mut browser, &account.did, ctx.now_ms())
-                            .await?
-                    }
-                    Err(why) => return Ok(sign_in_page(&ctx, &browser, identifier, Some(why))),
+            Some("sign_in") => match check_sign_in(&ctx, &asked).await {
+                Ok(account) => {
+                    ctx.oauth
+                        .sign_in(&mut browser, &account.did, ctx.now_ms())
+                        .await?
                 }
-            }
+                Err(refused) => {
+                    let identifier = asked.value("identifier").unwrap_or_default();
+                    return Ok(sign_in_page(&ctx, &browser, identifier, Some(refused)));
+                }
+            },
             Some("sign_out") => {
                 ctx.oauth
                     .sign_out(&mut browser, account, ctx.now_ms())

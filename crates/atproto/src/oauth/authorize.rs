@@ -16,7 +16,7 @@ use super::browser::Browser;
 use super::end_points::REQUEST_URI;
 use super::page::{Choice, ConsentPage, SignInPage, failure, page, redirect};
 use super::rows::{CodeRow, Kind, RequestRow};
-use super::sign_in::check_password;
+use super::sign_in::{Refused, check_sign_in};
 use super::{OAuth, fresh_secret, server_error};
 use crate::context::Context;
 use crate::limits;
@@ -269,10 +269,10 @@ fn sign_in_page(
     opened: &Opened,
     browser: &Browser,
     identifier: &str,
-    failed: Option<String>,
+    refused: Option<Refused>,
 ) -> Response {
     let uri = opened.uri();
-    let status = if failed.is_some() {
+    let status = if refused.is_some() {
         StatusCode::UNAUTHORIZED
     } else {
         StatusCode::OK
@@ -285,7 +285,8 @@ fn sign_in_page(
         client_id: Some(&opened.client.client_id),
         client: Some(opened.client.host()),
         identifier,
-        failure: failed,
+        wants_code: refused.as_ref().is_some_and(|r| r.wants_code),
+        failure: refused.map(|r| r.why),
     };
     page(
         ctx,
@@ -331,9 +332,7 @@ async fn sign_in(
     opened: &mut Opened,
     browser: &mut Browser,
 ) -> Result<Response, OAuthError> {
-    let identifier = asked.value("identifier").unwrap_or_default();
-    let password = asked.value("password").unwrap_or_default();
-    match check_password(ctx, &asked.headers, asked.client, identifier, password).await {
+    match check_sign_in(ctx, asked).await {
         Ok(account) => {
             let now_ms = ctx.now_ms();
             ctx.oauth.sign_in(browser, &account.did, now_ms).await?;
@@ -344,7 +343,16 @@ async fn sign_in(
             ctx.oauth.bind(opened, browser, true, now_ms).await?;
             Ok(redirect(ctx, Some(browser), &opened.page("")))
         }
-        Err(why) => Ok(sign_in_page(ctx, opened, browser, identifier, Some(why))),
+        Err(refused) => {
+            let identifier = asked.value("identifier").unwrap_or_default();
+            Ok(sign_in_page(
+                ctx,
+                opened,
+                browser,
+                identifier,
+                Some(refused),
+            ))
+        }
     }
 }
 

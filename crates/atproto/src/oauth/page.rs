@@ -19,6 +19,7 @@ pub struct SignInPage<'a> {
     pub client_id: Option<&'a str>,
     pub client: Option<String>,
     pub identifier: &'a str,
+    pub wants_code: bool,
     pub failure: Option<String>,
 }
 

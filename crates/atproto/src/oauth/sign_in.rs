@@ -10,12 +10,55 @@ use ues_repo::syntax::AtIdentifier;
 use crate::accounts::{Account, MAX_OLD_PASSWORD};
 use crate::context::Context;
 use crate::limits::{self, Tightest};
+use crate::methods::second_factor;
 
-/// Why somebody is not signed in, in words for them.
-pub const WRONG: &str = "The handle or the password is wrong.";
+use super::authorize::Asked;
+
+const WRONG: &str = "The handle or the password is wrong.";
+
+/// Why somebody is not signed in.
+pub struct Refused {
+    /// In words for them.
+    pub why: String,
+    /// Whether a code besides the password is wanted.
+    pub wants_code: bool,
+}
+
+impl From<String> for Refused {
+    fn from(why: String) -> Self {
+        Self {
+            why,
+            wants_code: false,
+        }
+    }
+}
+
+/// The account that a sign-in form names, if its password and, where it wants one, its code are right.
+pub async fn check_sign_in(ctx: &Context, asked: &Asked) -> Result<Arc<Account>, Refused> {
+    let text = |name| asked.value(name).unwrap_or_default();
+    let (headers, client) = (&asked.headers, asked.client);
+    let account =
+        check_password(ctx, headers, client, text("identifier"), text("password")).await?;
+    let spend = || {
+        let mut tightest = Tightest::default();
+        if ctx.limiter.applies(headers, client) {
+            let did = account.did.as_str();
+            tightest.add(ctx.limiter.consume(limits::SECOND_FACTOR, did, 1));
+        }
+        tightest.check()
+    };
+    let code = asked.value("code").map(str::trim);
+    match second_factor(ctx, &account, code, spend).await {
+        Ok(()) => Ok(account),
+        Err(e) => Err(Refused {
+            why: format!("{}.", e.message().trim_end_matches('.')),
+            wants_code: true,
+        }),
+    }
+}
 
 /// The account of a handle, DID or e-mail address and a password. An error is a sentence for the page.
-pub async fn check_password(
+async fn check_password(
     ctx: &Context,
     headers: &HeaderMap,
     client: IpAddr,

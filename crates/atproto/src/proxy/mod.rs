@@ -17,5 +17,5 @@ pub use client::Clients;
 pub use exchange::ProxyError;
 pub use pass::{ask_bytes, ask_json, pass_on, post_json, query, query_as};
 pub use rules::{is_privileged, is_protected, may_call_privileged};
-pub use target::{Target, proxy_to, service_of, target};
+pub use target::{Target, is_for_others, proxy_to, service_of, target};
 pub use token::service_token;

@@ -47,6 +47,13 @@ pub fn proxy_to(ctx: &Context, headers: &HeaderMap, nsid: &str) -> Result<String
     Ok(format!("{}#{name}", service.did))
 }
 
+/// Whether a call goes elsewhere although this node could answer it: reports, where the client or the operator
+/// named who gets them.
+pub fn is_for_others(ctx: &Context, headers: &HeaderMap, nsid: &str) -> bool {
+    nsid == "com.atproto.moderation.createReport"
+        && (headers.contains_key(HEADER) || ctx.config.report_service.is_some())
+}
+
 /// The service that a call goes to.
 pub async fn target(ctx: &Context, headers: &HeaderMap, nsid: &str) -> Result<Target, XrpcError> {
     match wanted(headers)? {
@@ -118,7 +125,7 @@ async fn parse(ctx: &Context, wanted: &str) -> Result<Target, XrpcError> {
 fn default_service<'a>(ctx: &'a Context, nsid: &str) -> (Option<&'a ServiceAddress>, &'static str) {
     let config = &ctx.config;
     if nsid.starts_with("tools.ozone.") {
-        (config.mod_service.as_ref(), "atproto_labeler")
+        (config.moderation.as_ref(), "atproto_labeler")
     } else if nsid == "com.atproto.moderation.createReport" {
         (config.report_service.as_ref(), "atproto_labeler")
     } else {

@@ -49,7 +49,12 @@ pub async fn dispatch(State(dispatcher): State<Dispatcher>, request: Request<Bod
         let cursor = cursor(ctx, request.uri().query().unwrap_or_default());
         return firehose::upgrade(&ctx.hub, request, cursor);
     }
-    let method = dispatcher.methods.get(&nsid).cloned();
+    let elsewhere = proxy::is_for_others(ctx, request.headers(), &nsid);
+    let method = dispatcher
+        .methods
+        .get(&nsid)
+        .filter(|_| !elsewhere)
+        .cloned();
     let limits = ctx
         .limiter
         .applies(request.headers(), client)

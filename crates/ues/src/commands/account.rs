@@ -81,6 +81,22 @@ Examples:
         #[arg(long)]
         end_all: bool,
     },
+    /// Asks for a code of an authenticator besides the password
+    #[command(after_help = "\
+Examples:
+  ues account totp alice.test              shows what the authenticator scans
+  ues account totp alice.test --code 123456   from now on sign-ins ask for codes
+  ues account totp alice.test --off        no longer")]
+    Totp {
+        /// Handle or DID
+        account: String,
+        /// The code that the authenticator shows
+        #[arg(long, conflicts_with = "off")]
+        code: Option<String>,
+        /// Asks for the password alone
+        #[arg(long)]
+        off: bool,
+    },
     /// Takes an account off the network for a while; nothing is lost
     Deactivate {
         /// Handle or DID
@@ -147,6 +163,7 @@ pub async fn run(context: &Context, command: Command) -> Outcome {
             end,
             end_all,
         } => sessions(context, client, &account, end, end_all).await,
+        Command::Totp { account, code, off } => totp(context, client, &account, code, off).await,
         Command::Deactivate { account } => {
             set_status(context, client, &account, "deactivated").await
         }
@@ -346,6 +363,45 @@ async fn sessions(
     context
         .output
         .result(&answer["sessions"], |out| table.write(out, "no sessions"));
+    Ok(())
+}
+
+async fn totp(
+    context: &Context,
+    client: &Client,
+    account: &str,
+    code: Option<String>,
+    off: bool,
+) -> Outcome {
+    let name = account_name(account)?;
+    if let Some(code) = code {
+        let input = json!({ "account": name, "code": code });
+        let value = client.admin_post("account/totp/confirm", &input).await?;
+        let line =
+            format!("Sign-ins of {account} ask for a code from now on; app passwords do not");
+        context.output.line(&value, line);
+        return Ok(());
+    }
+    let path = if off {
+        "account/totp/remove"
+    } else {
+        "account/totp"
+    };
+    let value = client.admin_post(path, &json!({ "account": name })).await?;
+    if off {
+        let line = format!("Sign-ins of {account} ask for the password alone");
+        context.output.line(&value, line);
+        return Ok(());
+    }
+    context.output.result(&value, |out| {
+        let uri = value["uri"].as_str().unwrap_or_default();
+        writeln!(out, "{uri}")?;
+        writeln!(
+            out,
+            "\nPut it into the authenticator (secret {STRONG}{}{STRONG:#}), then: ues account totp {account} --code CODE",
+            value["secret"].as_str().unwrap_or_default()
+        )
+    });
     Ok(())
 }
 

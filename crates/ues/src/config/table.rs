@@ -63,18 +63,6 @@ pub const SETTINGS: &[Setting] = &[
         help: "Address that letters come from. Empty: noreply at the node's host.",
     },
     Setting {
-        key: "moderation.service_url",
-        kind: Kind::Text,
-        default: "",
-        help: "Where the moderation service is reached that you trust. Empty: there is none.",
-    },
-    Setting {
-        key: "moderation.service_did",
-        kind: Kind::Text,
-        default: "",
-        help: "DID of the moderation service: it may look at accounts and take down what is on this node.",
-    },
-    Setting {
         key: "accept_imports",
         kind: Kind::Flag,
         default: "true",
@@ -135,7 +123,8 @@ pub const SETTINGS: &[Setting] = &[
         key: "moderation.url",
         kind: Kind::Text,
         default: "",
-        help: "Moderation service that answers tools.ozone methods of its moderators. Empty: none.",
+        help: "Moderation service that answers tools.ozone methods of its moderators, and may look at accounts and take\n\
+               down what is on this node. Empty: none.",
     },
     Setting {
         key: "moderation.did",

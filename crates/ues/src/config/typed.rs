@@ -25,8 +25,6 @@ pub struct Config {
     pub admin_password: String,
     /// Mail to the owners of accounts.
     pub mail: Mail,
-    /// Moderation by others.
-    pub moderation: Moderation,
     /// Whether repositories may be imported.
     pub accept_imports: bool,
     /// The operator's address; empty for none.
@@ -89,16 +87,6 @@ pub struct Mail {
     pub smtp_url: String,
     /// The address that letters come from; empty: noreply at the node's host.
     pub from: String,
-}
-
-/// The `moderation` section.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Moderation {
-    /// Where the service is reached.
-    pub service_url: String,
-    /// Its DID; empty: there is none.
-    pub service_did: String,
 }
 
 /// The `identity` section.

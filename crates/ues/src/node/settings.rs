@@ -25,12 +25,6 @@ pub fn server(config: &Config) -> ues_atproto::Config {
             smtp_url: text(&config.mail.smtp_url),
             from: text(&config.mail.from),
         },
-        moderation: text(&config.moderation.service_did).map(|did| {
-            ues_atproto::ModerationService {
-                url: config.moderation.service_url.clone(),
-                did,
-            }
-        }),
         accept_imports: config.accept_imports,
         privacy_policy_url: text(&config.privacy_policy_url),
         terms_of_service_url: text(&config.terms_of_service_url),
@@ -48,7 +42,7 @@ pub fn server(config: &Config) -> ues_atproto::Config {
             service,
             cdn_url_pattern: text(&config.appview.cdn_url),
         });
-    server.mod_service = service(&config.moderation.url, &config.moderation.did);
+    server.moderation = service(&config.moderation.url, &config.moderation.did);
     server.report_service = service(&config.reports.url, &config.reports.did);
     server.proxy.allow_private_addresses = config.proxy.allow_private_addresses;
     server.rate_limits.enabled = config.rate_limits.enabled;

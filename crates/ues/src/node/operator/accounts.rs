@@ -16,7 +16,7 @@ use super::answer::{Answer, Refusal};
 /// Which account.
 #[derive(Deserialize)]
 pub struct Which {
-    account: String,
+    pub(super) account: String,
 }
 
 /// Which page.
@@ -41,7 +41,7 @@ pub struct NewStatus {
 }
 
 impl Desk {
-    fn account(&self, name: &str) -> Result<Arc<Account>, Refusal> {
+    pub(super) fn account(&self, name: &str) -> Result<Arc<Account>, Refusal> {
         let id = AtIdentifier::parse(name)
             .map_err(|_| Refusal::invalid(format!("{name:?} is neither a handle nor a DID")))?;
         let account = self
@@ -122,7 +122,7 @@ fn summary(account: &Account, head: &Head, records: u64) -> Value {
 }
 
 /// What the operator does, for the audit.
-fn act(what: &str, account: &Account, details: Value) -> Option<Act> {
+pub(super) fn act(what: &str, account: &Account, details: Value) -> Option<Act> {
     Some(Act {
         at: Datetime::now().to_string(),
         by: "operator".to_owned(),

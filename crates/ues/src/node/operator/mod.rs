@@ -7,6 +7,7 @@ mod lexicons;
 mod log;
 mod moderation;
 mod query;
+mod second_factor;
 mod status;
 mod work;
 
@@ -75,6 +76,9 @@ impl App for Operator {
             .route("/account/delete", post(accounts::delete))
             .route("/sessions", get(accounts::sessions))
             .route("/sessions/end", post(accounts::end_sessions))
+            .route("/account/totp", post(second_factor::make))
+            .route("/account/totp/confirm", post(second_factor::confirm))
+            .route("/account/totp/remove", post(second_factor::remove))
             .route("/audit", get(moderation::audit))
             .route("/reports", get(moderation::reports))
             .route("/mails", get(moderation::mails))
