@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use common::{Node, User, rkey, text};
 use serde_json::{Value, json};
-use ues_atproto::{Admins, NodeKeys};
-use ues_atproto::{NodeKeys, Server, Upkeep};
+use ues_atproto::upkeep;
+use ues_atproto::{Admins, NodeKeys, Server, Upkeep};
 use ues_data::parse_cid;
 use ues_repo::repo::event::LogEvent;
 use ues_repo::syntax::{Datetime, Did};

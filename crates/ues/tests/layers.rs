@@ -32,8 +32,8 @@ const HOUSE: &[&str] = &[
 const PIN_SERVICE: &[&str] = &["ues-bus", "ues-pins", "ues-worker", "ues-billing"];
 const PIN_SERVICE_MAY_USE: &[&str] = &["ues-storage", "ues-data", "ues-access"];
 
-/// The package names of the workspace's `crates/` folder, each with the workspace crates it depends on.
-fn arrows() -> BTreeMap<String, Vec<String>> {
+/// What cargo says of the workspace.
+fn metadata() -> Value {
     let output = Command::new(env!("CARGO"))
         .args(["metadata", "--no-deps", "--format-version", "1"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
@@ -44,7 +44,12 @@ fn arrows() -> BTreeMap<String, Vec<String>> {
         "cargo metadata: {}",
         String::from_utf8_lossy(&output.stderr)
     );
-    let metadata: Value = serde_json::from_slice(&output.stdout).expect("metadata is JSON");
+    serde_json::from_slice(&output.stdout).expect("metadata is JSON")
+}
+
+/// The package names of the workspace's `crates/` folder, each with the workspace crates it depends on.
+fn arrows() -> BTreeMap<String, Vec<String>> {
+    let metadata = metadata();
     let root = metadata["workspace_root"].as_str().expect("workspace root");
     let crates_dir = format!("{root}/crates/");
     let in_house = |package: &&Value| {
@@ -110,6 +115,26 @@ fn no_dependency_points_up() {
         .flat_map(|(from, uses)| uses.iter().filter_map(|to| complaint(from, to)))
         .collect();
     assert!(complaints.is_empty(), "{complaints:#?}");
+}
+
+/// `cargo run`, as the README has it, must know which program is meant: the benches are programs too.
+#[test]
+fn cargo_run_runs_the_node() {
+    let metadata = metadata();
+    let defaults = metadata["workspace_default_members"].as_array();
+    let [only] = defaults.expect("default members").as_slice() else {
+        panic!("one default member expected: {defaults:?}");
+    };
+    let packages = metadata["packages"].as_array().expect("packages");
+    let package = packages.iter().find(|p| p["id"] == *only);
+    let targets = package.and_then(|p| p["targets"].as_array());
+    let programs: Vec<_> = targets
+        .expect("its targets")
+        .iter()
+        .filter(|t| t["kind"] == serde_json::json!(["bin"]))
+        .map(|t| &t["name"])
+        .collect();
+    assert_eq!(programs, ["ues"]);
 }
 
 #[test]
