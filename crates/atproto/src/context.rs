@@ -16,6 +16,7 @@ use crate::firehose::Hub;
 use crate::identity::Identities;
 use crate::limits::Limiter;
 use crate::log_readers::LogReaders;
+use crate::remote_blobs::RemoteBlobs;
 
 /// The parts of a running node. Cheap to clone.
 #[derive(Clone)]
@@ -48,6 +49,8 @@ pub struct Parts {
     pub limiter: Limiter,
     /// The event stream.
     pub hub: Hub,
+    /// Blobs that are on another device as yet.
+    pub remote_blobs: RemoteBlobs,
     /// Who still needs the beginning of the event log.
     pub log_readers: LogReaders,
     /// Counts for the page.

@@ -15,6 +15,7 @@ mod limits;
 mod log_readers;
 mod methods;
 mod node_keys;
+mod remote_blobs;
 mod serve;
 mod server;
 pub mod upkeep;
@@ -31,6 +32,7 @@ pub use identity::{Identities, IdentityError};
 pub use log_readers::LogReaders;
 pub use methods::change_handle;
 pub use node_keys::{NodeKeys, NodeKeysError};
+pub use remote_blobs::{BringBlob, RemoteBlobs};
 pub use server::{Server, ServerError};
 pub use xrpc::{
     Auth, BlockingBody, Call, Caller, Feeder, Method, NoLexicon, Params, Pieces, Reply, XrpcError,

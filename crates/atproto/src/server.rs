@@ -24,6 +24,7 @@ use crate::limits::Limiter;
 use crate::log_readers::LogReaders;
 use crate::methods;
 use crate::node_keys::NodeKeys;
+use crate::remote_blobs::RemoteBlobs;
 use crate::upkeep;
 use crate::web;
 use crate::xrpc::{Dispatcher, Methods, NoLexicon, dispatch};
@@ -90,6 +91,7 @@ impl Server {
             lexicons,
             repos,
             keys,
+            remote_blobs: RemoteBlobs::default(),
             log_readers: LogReaders::default(),
             census,
             config,
