@@ -1,9 +1,11 @@
 //! Answers the devices that ask for blobs.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{AsyncWriteExt, io};
 use libp2p::{PeerId, Stream};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use ues_repo::repo::Repositories;
 use ues_repo::repo::blobs::BlobMeta;
@@ -18,27 +20,48 @@ const IDLE: Duration = Duration::from_secs(60);
 /// How long the other may take to read a piece.
 const SEND_WITHIN: Duration = Duration::from_secs(60);
 
-/// Answers all questions of a stream.
-pub(super) async fn serve(replicas: Replicas, peer: PeerId, mut stream: Stream) -> io::Result<()> {
-    let key = identity::key_of(&peer).map_or_else(String::new, |key| key.did_key());
-    loop {
-        let asked = timeout(IDLE, framing::read(&mut stream, MAX_MESSAGE)).await;
-        let Ok(Some(asked)) = asked.unwrap_or(Ok(None)) else {
-            return stream.close().await;
-        };
-        let ask = Ask::decode(asked).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
-        // Whoever may not sync does not learn which repositories are here.
-        if !replicas.may_sync(&ask.repo, &key) {
-            send(&mut stream, &Answer::Refused).await?;
-            return stream.close().await;
+/// Blobs that are sent at a time; others wait.
+const SENDING: usize = 16;
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Server {
+    replicas: Replicas,
+    room: Arc<Semaphore>,
+}
+
+impl Server {
+    pub fn new(replicas: Replicas) -> Self {
+        Self {
+            replicas,
+            room: Arc::new(Semaphore::new(SENDING)),
         }
-        let repos = replicas.repos().clone();
-        let found = tokio::task::spawn_blocking(move || open(&repos, &ask)).await?;
-        match found.map_err(io::Error::other)? {
-            None => send(&mut stream, &Answer::Absent).await?,
-            Some((meta, reader)) => {
-                send(&mut stream, &here(&meta)).await?;
-                send_content(&mut stream, reader).await?;
+    }
+
+    /// Answers all questions of a stream.
+    pub async fn answer(&self, peer: PeerId, mut stream: Stream) -> io::Result<()> {
+        let key = identity::key_of(&peer).map_or_else(String::new, |key| key.did_key());
+        loop {
+            let asked = timeout(IDLE, framing::read(&mut stream, MAX_MESSAGE)).await;
+            let Ok(Some(asked)) = asked.unwrap_or(Ok(None)) else {
+                return stream.close().await;
+            };
+            let ask =
+                Ask::decode(asked).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
+            // Whoever may not sync does not learn which repositories are here.
+            if !self.replicas.may_sync(&ask.repo, &key) {
+                send(&mut stream, &Answer::Refused).await?;
+                return stream.close().await;
+            }
+            let _room = self.room.acquire().await.map_err(io::Error::other)?;
+            let repos = self.replicas.repos().clone();
+            let found = tokio::task::spawn_blocking(move || open(&repos, &ask)).await?;
+            match found.map_err(io::Error::other)? {
+                None => send(&mut stream, &Answer::Absent).await?,
+                Some((meta, reader)) => {
+                    send(&mut stream, &here(&meta)).await?;
+                    send_content(&mut stream, reader).await?;
+                }
             }
         }
     }

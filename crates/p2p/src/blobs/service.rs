@@ -18,7 +18,7 @@ use ues_sync::store::Replicas;
 
 use super::PROTOCOL;
 use super::fetch::{FetchError, Partial, Wanted, fetch};
-use super::serve::serve;
+use super::serve::Server;
 use super::status::{BlobStatus, Board};
 use crate::error::OpenStreamError;
 use crate::identity;
@@ -27,8 +27,8 @@ use crate::sync::AbortOnDrop;
 
 /// Blobs that are fetched at a time. Each takes a few megabytes of memory.
 const FETCHING: usize = 4;
-/// Streams that are answered at a time; more wait.
-const SERVING: usize = 16;
+/// Streams of others that may be open; more wait to be accepted.
+const STREAMS: usize = 256;
 /// Missing blobs that are looked up together.
 const PAGE: usize = 256;
 /// After a change of the repository more may follow.
@@ -89,6 +89,8 @@ struct Work {
     locks: Arc<Mutex<HashMap<Key, Arc<tokio::sync::Mutex<()>>>>>,
     /// Devices that gave other bytes than they were asked for.
     wrong: Arc<Mutex<HashSet<(PeerId, Cid)>>>,
+    /// What was asked for in vain, and when: not everybody who wants it makes us ask again.
+    in_vain: Arc<Mutex<HashMap<Key, Instant>>>,
 }
 
 /// When a blob that nobody had is asked for again.
@@ -118,17 +120,19 @@ impl BlobService {
             partials: Arc::default(),
             locks: Arc::default(),
             wrong: Arc::default(),
+            in_vain: Arc::default(),
         };
         let replicas = work.replicas.clone();
         let accept = tokio::spawn(async move {
-            let room = Arc::new(Semaphore::new(SERVING));
+            let server = Server::new(replicas);
+            let streams = Arc::new(Semaphore::new(STREAMS));
             while let Some((peer, stream)) = incoming.next().await {
-                let Ok(permit) = Arc::clone(&room).acquire_owned().await else {
+                let Ok(permit) = Arc::clone(&streams).acquire_owned().await else {
                     return;
                 };
-                let replicas = replicas.clone();
+                let server = server.clone();
                 tokio::spawn(async move {
-                    if let Err(error) = serve(replicas, peer, stream).await {
+                    if let Err(error) = server.answer(peer, stream).await {
                         tracing::debug!(%peer, %error, "a stream of blobs ended");
                     }
                     drop(permit);
@@ -152,10 +156,19 @@ impl BlobService {
     /// Why it did not come, if a device has it or may have it.
     pub async fn bring(&self, did: &Did, cid: &Cid) -> Result<bool, FetchError> {
         let work = &self.0.work;
-        if work.options.mode == BlobMode::None {
+        let key = (did.clone(), *cid);
+        let recent = |since: &Instant| since.elapsed() < PAUSE[0];
+        let asked = work.in_vain.lock().get(&key).is_some_and(recent);
+        if asked || work.options.mode == BlobMode::None || work.peers(did).await.is_empty() {
             return Ok(false);
         }
-        work.fetch(did, cid).await
+        let outcome = work.fetch(did, cid).await;
+        let mut in_vain = work.in_vain.lock();
+        in_vain.retain(|_, since| recent(since));
+        if matches!(outcome, Ok(false)) && in_vain.len() < REMEMBERED {
+            in_vain.insert(key, Instant::now());
+        }
+        outcome
     }
 
     /// How far the blobs of a repository are. Blocks on the disk.
@@ -164,10 +177,13 @@ impl BlobService {
     /// When the repository cannot be read.
     pub fn status(&self, did: &Did) -> Result<BlobStatus, RepoError> {
         let work = &self.0.work;
+        let board = work.board.get(did);
+        let missing = work.replicas.repos().count_missing_blobs(did)?;
         Ok(BlobStatus {
             repo: did.to_string(),
-            missing: work.replicas.repos().count_missing_blobs(did)?,
-            ..work.board.get(did)
+            missing,
+            trouble: board.trouble.filter(|_| missing > 0),
+            ..board
         })
     }
 }
@@ -337,7 +353,7 @@ impl Work {
         cid: &Cid,
         peer: PeerId,
     ) -> Result<Option<u64>, FetchError> {
-        let mut stream = self.stream(peer).await?;
+        let (mut stream, used) = self.stream(peer).await?;
         let key = (did.clone(), *cid);
         let mut partial = self.partials.lock().remove(&key);
         let wanted = Wanted {
@@ -346,7 +362,13 @@ impl Work {
             cid,
             max: self.options.max_bytes,
         };
-        let outcome = fetch(wanted, peer, &mut stream, &mut partial).await;
+        let mut outcome = fetch(wanted, peer, &mut stream, &mut partial).await;
+        if used && matches!(outcome, Err(FetchError::Stream(_))) {
+            // It may have been of a connection that is gone.
+            self.streams.lock().remove(&peer);
+            (stream, _) = self.stream(peer).await?;
+            outcome = fetch(wanted, peer, &mut stream, &mut partial).await;
+        }
         match &outcome {
             Ok(_) => {
                 let mut streams = self.streams.lock();
@@ -373,8 +395,8 @@ impl Work {
         outcome
     }
 
-    /// A stream to a peer, one that is open already if possible.
-    async fn stream(&self, peer: PeerId) -> Result<Stream, OpenStreamError> {
+    /// A stream to a peer, one that is open already if possible; whether it is.
+    async fn stream(&self, peer: PeerId) -> Result<(Stream, bool), OpenStreamError> {
         {
             let mut streams = self.streams.lock();
             for of_peer in streams.values_mut() {
@@ -382,10 +404,11 @@ impl Work {
             }
             streams.retain(|_, of_peer| !of_peer.is_empty());
             if let Some((stream, _)) = streams.get_mut(&peer).and_then(Vec::pop) {
-                return Ok(stream);
+                return Ok((stream, true));
             }
         }
-        self.network.open_stream(peer, PROTOCOL).await
+        let stream = self.network.open_stream(peer, PROTOCOL).await?;
+        Ok((stream, false))
     }
 
     /// The connected devices that share a repository.
