@@ -2,6 +2,7 @@
 
 mod blob_index;
 mod blob_intake;
+mod blob_list;
 pub mod blobs;
 mod check;
 pub mod commit;

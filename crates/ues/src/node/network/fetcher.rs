@@ -62,6 +62,7 @@ impl Fetcher for PinFetcher {
         if peers.is_empty() {
             return match origins.len() {
                 0 => absent("no peer is known that may have it"),
+                1 => absent("its origin cannot be reached"),
                 n => absent(&format!("none of the {n} origins can be reached")),
             };
         }
