@@ -1,12 +1,14 @@
-//! Makes Rust of the `.proto` file, without a `protoc` on the machine.
+//! Makes Rust of the `.proto` files, without a `protoc` on the machine.
 
 use std::error::Error;
 
-const FILE: &str = "proto/bitswap.proto";
+const FILES: [&str; 2] = ["proto/bitswap.proto", "proto/blobs.proto"];
 
 fn main() -> Result<(), Box<dyn Error>> {
-    println!("cargo:rerun-if-changed={FILE}");
-    let files = protox::compile([FILE], ["proto"])?;
+    for file in FILES {
+        println!("cargo:rerun-if-changed={file}");
+    }
+    let files = protox::compile(FILES, ["proto"])?;
     prost_build::Config::new().bytes(["."]).compile_fds(files)?;
     Ok(())
 }

@@ -1,6 +1,6 @@
 // Nodes that hold one repository together: pairing by the command line, as two people at two machines do it.
 import { spawn } from 'node:child_process'
-import { mkdir } from 'node:fs/promises'
+import { mkdir, readFile } from 'node:fs/promises'
 import path from 'node:path'
 import { uesOk } from './cli.mjs'
 import { freePort } from './process.mjs'
@@ -80,4 +80,29 @@ export async function pair(node, did, joiner) {
   await uesOk(joiner.data, ['device', 'join', '--yes', invitation.link])
   const code = await invitation.done
   if (code !== 0) throw new Error(`device invite ended with ${code}: ${invitation.stderr()}`)
+}
+
+/** A session of an account on a node, had by the operator: no password is needed. */
+export async function operatorSession(node, did) {
+  const secret = (await readFile(path.join(node.data, 'operator-secret'), 'utf8')).trim()
+  const answer = await fetch(`${node.server.url}/admin/v1/session`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${secret}`, 'content-type': 'application/json' },
+    body: JSON.stringify({ account: did }),
+  })
+  return answer.json()
+}
+
+/** Calls a method that takes JSON, or bytes; returns the status and what was answered. */
+export async function call(node, session, nsid, body) {
+  const bytes = body instanceof Uint8Array
+  const res = await fetch(`${node.server.url}/xrpc/${nsid}`, {
+    method: body === undefined ? 'GET' : 'POST',
+    headers: {
+      authorization: `Bearer ${session.accessJwt}`,
+      ...(body !== undefined && { 'content-type': bytes ? 'application/octet-stream' : 'application/json' }),
+    },
+    body: body === undefined || bytes ? body : JSON.stringify(body),
+  })
+  return { status: res.status, ...(await res.json()) }
 }

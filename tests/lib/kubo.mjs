@@ -74,6 +74,12 @@ export class Kubo {
     return stdout.trim()
   }
 
+  /** Runs its command line; returns the bytes that it printed. */
+  async bytes(args) {
+    const options = { env: { ...process.env, ...this.env }, maxBuffer: 1 << 26, encoding: 'buffer' }
+    return (await run(BINARY, args, options)).stdout
+  }
+
   /** Calls its RPC; returns the lines of its answer. */
   async rpc(command, params = []) {
     const query = new URLSearchParams(params)

@@ -1,12 +1,15 @@
 //! What every part of the server works with.
 
+use std::error::Error;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use ues_data::{Cid, Multihash, content_id};
 use ues_repo::lexicon::Lexicons;
 use ues_repo::repo::Repositories;
-use ues_repo::syntax::TidClock;
+use ues_repo::repo::write::RecordPath;
+use ues_repo::syntax::{Did, TidClock};
 use ues_storage::Store;
 
 use crate::accounts::{
@@ -19,11 +22,12 @@ use crate::identity::Identities;
 use crate::limits::Limiter;
 use crate::log_readers::LogReaders;
 use crate::mail::Outbox;
-use crate::moderation::{Act, Journal, Report, Takedowns, Withheld};
+use crate::moderation::{Act, Journal, Report, Takedowns, Target, Withheld};
 use crate::node_keys::Admins;
 use crate::oauth::OAuth;
 use crate::preferences::Preferences;
 use crate::proxy::Clients;
+use crate::remote_blobs::RemoteBlobs;
 use crate::xrpc::Uses;
 
 /// The parts of a running node. Cheap to clone.
@@ -89,6 +93,8 @@ pub struct Parts {
     pub limiter: Limiter,
     /// The event stream.
     pub hub: Hub,
+    /// Blobs that are on another device as yet.
+    pub remote_blobs: RemoteBlobs,
     /// Who still needs the beginning of the event log.
     pub log_readers: LogReaders,
     /// Counts for the page.
@@ -112,6 +118,31 @@ impl Deref for Context {
 }
 
 impl Parts {
+    /// Whether the operator has taken down a blob or a record of an account, by its hash. What cannot be told is.
+    pub fn is_taken_down(&self, did: &Did, mh: &Multihash) -> bool {
+        self.find_taken_down(did, mh).unwrap_or_else(|cause| {
+            tracing::error!(%did, %cause, "takedowns cannot be read");
+            true
+        })
+    }
+
+    fn find_taken_down(&self, did: &Did, mh: &Multihash) -> Result<bool, Box<dyn Error>> {
+        if !self.takedowns.concern(did) {
+            return Ok(false);
+        }
+        let blob = Target::Blob(Cid::new_v1(content_id::RAW, *mh));
+        if self.takedowns.get(did, &blob)?.is_some() {
+            return Ok(true);
+        }
+        for path in self.takedowns.records(did)? {
+            let record = self.repos.get_record(did, &RecordPath::parse(&path)?)?;
+            if record.is_some_and(|record| record.cid.hash() == mh) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// The time in milliseconds since 1970.
     pub fn now_ms(&self) -> u64 {
         let since = SystemTime::now()

@@ -22,6 +22,7 @@ mod oauth;
 mod preferences;
 mod proxy;
 mod relays;
+mod remote_blobs;
 mod serve;
 mod server;
 pub mod upkeep;
@@ -47,6 +48,7 @@ pub use moderation::{Act, Report};
 pub use node_keys::{Admins, NodeKeys, NodeKeysError};
 pub use oauth::{ConnectedApp, OAuth};
 pub use preferences::{PreferenceError, Preferences};
+pub use remote_blobs::{BringBlob, RemoteBlobs};
 pub use server::{Server, ServerError};
 pub use xrpc::{
     Auth, BlockingBody, Call, Caller, Feeder, Method, NoLexicon, Params, Pieces, Reply, XrpcError,

@@ -35,6 +35,7 @@ use crate::oauth::OAuth;
 use crate::preferences::Preferences;
 use crate::proxy;
 use crate::relays;
+use crate::remote_blobs::RemoteBlobs;
 use crate::upkeep;
 use crate::web;
 use crate::xrpc::{Dispatcher, Methods, NoLexicon, Uses, dispatch};
@@ -127,6 +128,7 @@ impl Server {
             lexicons,
             repos,
             keys,
+            remote_blobs: RemoteBlobs::default(),
             log_readers: LogReaders::default(),
             census,
             config,

@@ -12,6 +12,7 @@
 //! | [`known_peers`] | peers that are dialed again when they are lost |
 //! | [`gossip`] | topics whose messages the application judges before they travel on |
 //! | [`sync`], [`pairing`] | devices that hold one repository, and how another is invited |
+//! | [`blobs`] | blobs of repositories, between the devices that hold them |
 //! | [`bitswap`] | blocks asked of peers and served to them |
 //! | [`streams`] | streams for protocols of our own, opened by name, accepted up to a bound |
 
@@ -23,6 +24,7 @@
 pub mod backoff;
 mod behaviour;
 pub mod bitswap;
+pub mod blobs;
 pub mod config;
 mod driver;
 mod error;
@@ -41,6 +43,7 @@ mod traffic;
 mod transport;
 
 pub use bitswap::{Bitswap, BitswapLimits, BlockSource, FetchError};
+pub use blobs::{BlobMode, BlobOptions, BlobService, BlobStatus};
 pub use config::{Kademlia, KademliaMode, Limits, NetworkConfig, PrivateNetworkKey};
 pub use error::{ConnectError, NetworkError, OpenStreamError, QueryError, TopicError};
 pub use gossip::{GossipMessage, Subscription, Verdict};

@@ -1,7 +1,8 @@
 //! One unchanging state of the whole store.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::ops::{Bound, RangeBounds};
+use std::ops::{Bound, RangeBounds, RangeInclusive};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,7 +12,7 @@ use crate::block;
 use crate::block::BlockRef;
 use crate::engine::Reads;
 use crate::error::StorageError;
-use crate::format::{MhKey, ks, read_u64, ref_key};
+use crate::format::{DIGEST_PREFIX, MhKey, ks, read_u64, ref_key};
 use crate::keyspace::{self, Keyspace, Scan};
 use crate::nursery::View;
 use crate::store::Shared;
@@ -95,10 +96,61 @@ impl Snapshot {
         Ok(false)
     }
 
+    /// The references to a block by these owners, recent ones first. Like [`ref_mark`](Self::ref_mark), what it says
+    /// of a recent block may be newer than the snapshot.
+    pub fn references(
+        &self,
+        mh: &Multihash,
+        owners: RangeInclusive<u64>,
+    ) -> impl Iterator<Item = Result<BlockRef, StorageError>> + use<> {
+        let end = |owner: &u64, slot| {
+            let owner = *owner;
+            ref_key(mh, BlockRef { owner, slot })
+        };
+        let (from, to) = (end(owners.start(), 0), end(owners.end(), u64::MAX));
+        let young: BTreeMap<_, _> = self
+            .reads
+            .generation
+            .refs_between(&from, &to)
+            .into_iter()
+            .collect();
+        let bounds = (Bound::Included(&from[..]), Bound::Included(&to[..]));
+        let mut alive = young.clone().into_iter().filter(|(_, alive)| *alive);
+        let mut old = self.reads.scan(ks::REFS, bounds.0, bounds.1);
+        std::iter::from_fn(move || {
+            // The few that are not in rows of their own yet come first.
+            if let Some((key, _)) = alive.next() {
+                return Some(read_ref(&key));
+            }
+            loop {
+                match old.next()? {
+                    Ok((key, _)) if young.contains_key(&key[..]) => {}
+                    Ok((key, _)) => return Some(read_ref(&key)),
+                    Err(e) => return Some(Err(e.into())),
+                }
+            }
+        })
+    }
+
     /// Whether a block is stored.
     pub fn has_block(&self, mh: &Multihash) -> Result<bool, StorageError> {
         Ok(self.reads.contains(ks::BLOCKS, MhKey::new(mh).as_ref())?)
     }
+}
+
+/// Owner and slot from the key of a reference row.
+fn read_ref(key: &[u8]) -> Result<BlockRef, StorageError> {
+    let fields = key.split_at_checked(DIGEST_PREFIX).and_then(|(_, rest)| {
+        let (owner, slot) = rest.split_at_checked(8)?;
+        Some(BlockRef {
+            owner: read_u64(owner)?,
+            slot: read_u64(slot)?,
+        })
+    });
+    fields.ok_or_else(|| StorageError::Damaged {
+        keyspace: "refs",
+        what: format!("a key of 32 bytes expected, found {}", key.len()),
+    })
 }
 
 impl fmt::Debug for Snapshot {

@@ -510,7 +510,12 @@ fn a_snapshot_tells_who_holds_a_block() {
         let holders = |bytes: &[u8]| {
             let snapshot = store.snapshot();
             let held = |owner: &u64| snapshot.is_held_by(&mh(bytes), *owner).unwrap();
-            (0..5).filter(held).collect::<Vec<_>>()
+            let held: Vec<_> = (0..5).filter(held).collect();
+            let references = snapshot.references(&mh(bytes), 0..=4);
+            let mut owners: Vec<_> = references.map(|r| r.unwrap().owner).collect();
+            owners.sort_unstable();
+            assert_eq!(owners, held);
+            held
         };
         assert_eq!(holders(b"one"), [1, 3]);
         assert_eq!(holders(b"two"), [2]);

@@ -5,10 +5,10 @@ use axum::response::Response;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, header};
 use serde_json::json;
-use sha2::{Digest, Sha256};
-use ues_data::{Cid, Multihash, content_id, parse_cid};
+use ues_data::parse_cid;
+use ues_repo::repo::BlobIntake;
 use ues_repo::repo::blobs::BlobMeta;
-use ues_storage::{ObjectReader, ObjectWriter};
+use ues_storage::{BlockRef, ObjectReader};
 
 use crate::limits::UPLOAD_BLOB;
 use crate::moderation::Target;
@@ -54,11 +54,7 @@ async fn upload_blob(mut call: Call) -> Result<Reply, XrpcError> {
     let head = call.ctx.repos.head(&did).map_err(XrpcError::internal)?;
     let owner = head.ok_or_else(|| XrpcError::invalid(format!("No repo root found for {did}")))?;
     let owner = owner.owner;
-    let holder = call.ctx.repos.blob_holder(owner);
-    let mut upload = Upload {
-        writer: call.ctx.store.objects().writer(holder),
-        hash: Sha256::new(),
-    };
+    let mut intake = call.ctx.repos.blob_intake(owner);
     let mut first: Option<Bytes> = None;
     let mut gathered = BytesMut::new();
     while let Some(piece) = pieces.next().await? {
@@ -66,28 +62,32 @@ async fn upload_blob(mut call: Call) -> Result<Reply, XrpcError> {
         if gathered.len() >= GATHER {
             let part = gathered.split().freeze();
             first.get_or_insert_with(|| part.slice(..SNIFF.min(part.len())));
-            upload = blocking(move || upload.push(&part)).await?;
+            intake = blocking(move || push(intake, &part)).await?;
         }
     }
     let rest = gathered.freeze();
     let first = first.unwrap_or_else(|| rest.slice(..SNIFF.min(rest.len())));
-    let (object, size, cid) = blocking(move || upload.push(&rest)?.finish()).await?;
-    let down = call.ctx.takedowns.get(&did, &Target::Blob(cid));
+    let finish = move || push(intake, &rest)?.finish().map_err(XrpcError::internal);
+    let stored = blocking(finish).await?;
+    let down = call.ctx.takedowns.get(&did, &Target::Blob(stored.cid));
     if down.map_err(XrpcError::internal)?.is_some() {
         let objects = call.ctx.store.objects();
-        let freed = blocking(move || objects.delete(&object, holder).map_err(XrpcError::internal));
-        freed.await?;
+        let holder = call.ctx.repos.blob_holder(owner);
+        let holder = BlockRef {
+            slot: stored.slot,
+            ..holder
+        };
+        let freed = move || {
+            objects
+                .delete(&stored.object, holder)
+                .map_err(XrpcError::internal)
+        };
+        blocking(freed).await?;
         let message = "Blob has been takendown, cannot re-upload";
         return Err(XrpcError::invalid(message));
     }
-    let meta = BlobMeta {
-        cid,
-        size,
-        mime: sniff(&first).unwrap_or(&call.media_type).to_owned(),
-        uploaded_ms: call.ctx.now_ms(),
-        object,
-        slot: holder.slot,
-    };
+    let mime = sniff(&first).unwrap_or(&call.media_type).to_owned();
+    let meta = BlobMeta::of(&stored, mime, call.ctx.now_ms());
     call.ctx
         .repos
         .enter_blob(&did, owner, &meta)
@@ -95,31 +95,15 @@ async fn upload_blob(mut call: Call) -> Result<Reply, XrpcError> {
         .map_err(write_error)?;
     Reply::json(&json!({ "blob": {
         "$type": "blob",
-        "ref": { "$link": cid.to_string() },
+        "ref": { "$link": meta.cid.to_string() },
         "mimeType": meta.mime,
-        "size": size,
+        "size": meta.size,
     } }))
 }
 
-/// A blob on its way in.
-struct Upload {
-    writer: ObjectWriter,
-    hash: Sha256,
-}
-
-impl Upload {
-    fn push(mut self, part: &[u8]) -> Result<Self, XrpcError> {
-        self.hash.update(part);
-        self.writer.push(part).map_err(XrpcError::internal)?;
-        Ok(self)
-    }
-
-    fn finish(self) -> Result<(ues_storage::ObjectId, u64, Cid), XrpcError> {
-        let (object, size) = self.writer.finish().map_err(XrpcError::internal)?;
-        let digest: [u8; 32] = self.hash.finalize().into();
-        let hash = Multihash::wrap(content_id::SHA2_256, &digest).map_err(XrpcError::internal)?;
-        Ok((object, size, Cid::new_v1(content_id::RAW, hash)))
-    }
+fn push(mut intake: BlobIntake, part: &[u8]) -> Result<BlobIntake, XrpcError> {
+    intake.push(part).map_err(XrpcError::internal)?;
+    Ok(intake)
 }
 
 /// Runs what blocks on the disk on a thread for it.
@@ -179,11 +163,11 @@ async fn get_blob(call: Call) -> Result<Reply, XrpcError> {
     {
         return Err(not_found());
     }
-    let meta = call
-        .ctx
-        .repos
-        .blob(&account.did, &cid)
-        .map_err(XrpcError::internal)?;
+    let here = || repos.blob(&account.did, &cid).map_err(XrpcError::internal);
+    let mut meta = here()?;
+    if meta.is_none() && call.ctx.remote_blobs.bring(&account.did, &cid).await {
+        meta = here()?;
+    }
     let meta = meta.ok_or_else(not_found)?;
     let objects = call.ctx.store.objects();
     let object = meta.object;

@@ -86,11 +86,15 @@ fn check_blobs(ctx: &Context, did: &Did, record: &Ipld) -> Result<Vec<Cid>, Xrpc
             let message = format!("Legacy blobs are not allowed ({})", blob.cid);
             return Err(XrpcError::invalid(message));
         }
-        let stored = ctx
-            .repos
-            .blob(did, &blob.cid)
-            .map_err(XrpcError::internal)?
-            .ok_or_else(|| blob_not_found(&blob.cid))?;
+        let stored = ctx.repos.blob(did, &blob.cid);
+        let Some(stored) = stored.map_err(XrpcError::internal)? else {
+            let awaited = ctx.repos.is_blob_awaited(did, &blob.cid);
+            if awaited.map_err(XrpcError::internal)? {
+                out.push(blob.cid);
+                continue;
+            }
+            return Err(blob_not_found(&blob.cid));
+        };
         if stored.mime != blob.mime_type {
             return Err(XrpcError::named(
                 "InvalidMimeType",

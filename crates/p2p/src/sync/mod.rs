@@ -6,6 +6,7 @@ mod session;
 mod status;
 
 pub use service::{JoinError, SyncService};
+pub(crate) use session::AbortOnDrop;
 pub use status::{PeerStatus, Stage};
 
 use libp2p::StreamProtocol;

@@ -193,7 +193,7 @@ impl Ends {
 }
 
 /// A task that ends with whoever started it.
-pub(super) struct AbortOnDrop(pub tokio::task::JoinHandle<()>);
+pub(crate) struct AbortOnDrop(pub tokio::task::JoinHandle<()>);
 
 impl Drop for AbortOnDrop {
     fn drop(&mut self) {

@@ -8,6 +8,8 @@ use ues_storage::{Batch, BlockRef, ObjectId, StorageError};
 
 use crate::syntax::{Did, Tid};
 
+use super::blob_index;
+use super::blob_intake::StoredBlob;
 use super::lane::Surroundings;
 use super::layout::Keyspaces;
 use super::read::damaged;
@@ -20,7 +22,7 @@ const BY_PATH: u8 = 1;
 const BY_BLOB: u8 = 2;
 const META_VERSION: u8 = 1;
 /// Length of a blob's multihash in keys: SHA-256 with its two bytes of prefix.
-const HASH_BYTES: usize = 34;
+pub(super) const HASH_BYTES: usize = 34;
 
 /// What is known of a blob.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +42,18 @@ pub struct BlobMeta {
 }
 
 impl BlobMeta {
+    /// Stored content as it is to be entered.
+    pub fn of(stored: &StoredBlob, mime: String, uploaded_ms: u64) -> Self {
+        Self {
+            cid: stored.cid,
+            size: stored.size,
+            mime,
+            uploaded_ms,
+            object: stored.object,
+            slot: stored.slot,
+        }
+    }
+
     fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(57 + self.mime.len());
         out.push(META_VERSION);
@@ -69,7 +83,7 @@ impl BlobMeta {
     }
 }
 
-fn meta_key(owner: u64, cid: &Cid) -> Vec<u8> {
+pub(super) fn meta_key(owner: u64, cid: &Cid) -> Vec<u8> {
     let mut key = owner.to_be_bytes().to_vec();
     key.extend_from_slice(&cid.hash().to_bytes());
     key
@@ -106,15 +120,32 @@ pub(super) fn any(ks: &Keyspaces, owner: u64) -> Result<bool, StorageError> {
         .map(|row| row.is_some())
 }
 
-/// Refuses references to blobs that were never uploaded.
-pub(super) fn require(around: &Surroundings, owner: u64, blobs: &[Cid]) -> Result<(), WriteError> {
+/// Refuses references to blobs that were never uploaded. With several devices a blob may be on another one as yet: then
+/// it is known by a record that refers to it already.
+pub(super) fn require(
+    around: &Surroundings,
+    did: &Did,
+    owner: u64,
+    blobs: &[Cid],
+) -> Result<(), WriteError> {
+    let storage = |e: StorageError| WriteError::Storage(e.to_string());
     for cid in blobs {
-        let known = around.ks.blobs.contains(meta_key(owner, cid));
-        if !known.map_err(|e| WriteError::Storage(e.to_string()))? {
+        let here = around.ks.blobs.contains(meta_key(owner, cid));
+        if !here.map_err(storage)? && !is_awaited(around, did, owner, cid).map_err(storage)? {
             return Err(WriteError::BlobNotFound(*cid));
         }
     }
     Ok(())
+}
+
+/// Whether a blob is known by a record, and on another device as yet.
+fn is_awaited(
+    around: &Surroundings,
+    did: &Did,
+    owner: u64,
+    cid: &Cid,
+) -> Result<bool, StorageError> {
+    Ok(around.log_of(did).is_some() && around.ks.blobs_missing.contains(meta_key(owner, cid))?)
 }
 
 /// The reference changes of one commit: what records gain and lose.
@@ -180,6 +211,9 @@ impl RefChanges {
             let mut key = by_blob(owner, hash);
             key.extend_from_slice(path.as_bytes());
             batch.put(&around.ks.blob_refs, key, rev.number().to_be_bytes());
+            if let Some(cid) = cid_of_hash(hash) {
+                blob_index::referred(around, owner, &cid, batch).map_err(storage)?;
+            }
         }
         for (_, hash) in &self.lost {
             if self.gained.iter().any(|(_, gained)| gained == hash) {
@@ -201,6 +235,7 @@ impl RefChanges {
             }
             if !kept && let Some(cid) = cid_of_hash(hash) {
                 remove(around, owner, &cid, batch).map_err(storage)?;
+                blob_index::forgotten(around, owner, &cid, batch).map_err(storage)?;
             }
         }
         Ok(())
@@ -217,6 +252,7 @@ pub(super) fn remove(
     let key = meta_key(owner, cid);
     if let Some(bytes) = around.ks.blobs.get(&key)? {
         batch.delete(&around.ks.blobs, key);
+        blob_index::removed(around, owner, cid, batch);
         if let Some(meta) = BlobMeta::decode(*cid, &bytes) {
             discard(around, owner, &meta, batch);
         }
@@ -246,7 +282,7 @@ pub(super) fn delete_all(
             remove(around, owner, &cid, batch)?;
         }
     }
-    Ok(())
+    blob_index::remove_all(around, owner, batch)
 }
 
 impl Repositories {
@@ -284,6 +320,7 @@ impl Repositories {
                 discard(around, owner, &before, &mut batch);
             }
             batch.put(&around.ks.blobs, key, meta.encode());
+            blob_index::entered(around, owner, &meta.cid, &mut batch);
             self.store().submit(batch)
         };
         match ticket {
@@ -336,6 +373,14 @@ impl Repositories {
         }
     }
 
+    /// Whether a blob is on another device of a shared repository as yet, and a record refers to it: then others may.
+    pub fn is_blob_awaited(&self, did: &Did, cid: &Cid) -> Result<bool, RepoError> {
+        match self.head(did)? {
+            Some(head) => Ok(is_awaited(self.around(), did, head.owner, cid)?),
+            None => Ok(false),
+        }
+    }
+
     /// Whether a record of the repository refers to a blob.
     pub fn is_blob_in_use(&self, did: &Did, cid: &Cid) -> Result<bool, RepoError> {
         let Some(head) = self.head(did)? else {
@@ -344,89 +389,5 @@ impl Repositories {
         let prefix = by_blob(head.owner, &cid.hash().to_bytes());
         let mut rows = self.around().ks.blob_refs.prefix(prefix);
         Ok(rows.next().transpose()?.is_some())
-    }
-
-    /// Blobs that records refer to, in the order of their hashes, after a CID; with `since` only
-    /// those referred to after that revision.
-    pub fn list_blobs(
-        &self,
-        did: &Did,
-        since: Option<&Tid>,
-        after: Option<&Cid>,
-        limit: usize,
-    ) -> Result<Vec<Cid>, RepoError> {
-        let view = self.view(did)?;
-        let prefix = by_blob(view.head.owner, &[]);
-        let mut out: Vec<Cid> = Vec::new();
-        let start = match after {
-            Some(cid) => by_blob(view.head.owner, &cid.hash().to_bytes()),
-            None => prefix.clone(),
-        };
-        for row in view
-            .snapshot
-            .range::<Vec<u8>>(&self.around().ks.blob_refs, start..)
-        {
-            let (key, rev) = row?;
-            if !key.starts_with(&prefix) || out.len() >= limit {
-                break;
-            }
-            let hash = key
-                .get(prefix.len()..prefix.len() + HASH_BYTES)
-                .and_then(cid_of_hash);
-            let cid = hash.ok_or_else(|| damaged(did, "a blob reference"))?;
-            if out.last() == Some(&cid) || after == Some(&cid) {
-                continue;
-            }
-            let rev = rev
-                .as_ref()
-                .try_into()
-                .map(u64::from_be_bytes)
-                .unwrap_or_default();
-            if since.is_none_or(|since| rev > since.number()) {
-                out.push(cid);
-            }
-        }
-        Ok(out)
-    }
-
-    /// Blobs that records refer to and that are not here, each with one path that does.
-    pub fn missing_blobs(
-        &self,
-        did: &Did,
-        after: Option<&Cid>,
-        limit: usize,
-    ) -> Result<Vec<(Cid, String)>, RepoError> {
-        let owner = self.view(did)?.head.owner;
-        let mut out = Vec::new();
-        let mut after = after.copied();
-        while out.len() < limit {
-            let page = self.list_blobs(did, None, after.as_ref(), 500)?;
-            let Some(last) = page.last().copied() else {
-                break;
-            };
-            for cid in page {
-                if self.around().ks.blobs.contains(meta_key(owner, &cid))? {
-                    continue;
-                }
-                let prefix = by_blob(owner, &cid.hash().to_bytes());
-                let first = self
-                    .around()
-                    .ks
-                    .blob_refs
-                    .prefix(&prefix)
-                    .next()
-                    .transpose()?;
-                let path = first
-                    .and_then(|(key, _)| key.get(prefix.len()..).map(<[u8]>::to_vec))
-                    .and_then(|path| String::from_utf8(path).ok());
-                if out.len() < limit
-                    && let Some(path) = path
-                {
-                    out.push((cid, path));
-                }
-            }
-            after = Some(last);
-        }
-        Ok(out)
     }
 }

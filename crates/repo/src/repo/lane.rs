@@ -494,7 +494,7 @@ fn check(
                     limit: MAX_RECORD_BYTES,
                 });
             }
-            blobs::require(around, state.head.owner, &record.blobs)?;
+            blobs::require(around, did, state.head.owner, &record.blobs)?;
         }
         if !matches!(outcome, Outcome::Unchanged(_)) {
             let link = after.as_ref().and_then(|record| {

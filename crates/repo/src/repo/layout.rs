@@ -25,6 +25,10 @@ pub struct Keyspaces {
     pub blob_refs: Keyspace,
     /// Repository number, slot, object: contents to be freed.
     pub blob_trash: Keyspace,
+    /// Blob multihash, repository number: who has a blob.
+    pub blob_owners: Keyspace,
+    /// Repository number, blob multihash: what records refer to and is not here.
+    pub blobs_missing: Keyspace,
     /// Repository number, collection, subject, record key: who refers to what.
     pub subjects: Keyspace,
 }
@@ -39,6 +43,8 @@ impl Keyspaces {
             blobs: store.keyspace("repo_blobs")?,
             blob_refs: store.keyspace("repo_blob_refs")?,
             blob_trash: store.keyspace("repo_blob_trash")?,
+            blob_owners: store.keyspace("repo_blob_owners")?,
+            blobs_missing: store.keyspace("repo_blobs_missing")?,
             subjects: store.keyspace("repo_subjects")?,
         })
     }
@@ -208,6 +214,12 @@ pub fn record_ref(owner: u64, path: &str) -> BlockRef {
         owner,
         slot: u64::from_be_bytes(slot) | 1,
     }
+}
+
+/// Whether a repository's reference is one to what it is made of: its commit, its tree, a record. Logs of operations
+/// hold what was, under even slots.
+pub fn is_of_state(held: BlockRef) -> bool {
+    held.slot == 0 || held.slot & 1 == 1
 }
 
 /// Key of a DID in the heads.

@@ -1,5 +1,8 @@
 //! Repositories: signed trees of records, written through one lane each, read from snapshots.
 
+mod blob_index;
+mod blob_intake;
+mod blob_list;
 pub mod blobs;
 mod check;
 pub mod commit;
@@ -10,6 +13,7 @@ mod export;
 mod import;
 mod lane;
 pub mod layout;
+mod public;
 mod read;
 mod recent;
 mod repositories;
@@ -20,6 +24,7 @@ mod sweep;
 pub mod verify;
 pub mod write;
 
+pub use blob_intake::{BlobIntake, BlobIntakeError, StoredBlob};
 pub use check::RepoCheck;
 pub use export::Export;
 pub use import::{Imported, MAX_IMPORT_BYTES, blobs_in};

@@ -8,7 +8,9 @@ use ues_storage::Snapshot;
 
 use crate::syntax::{Did, Tid};
 
-use super::layout::{Head, Status, cid_from_digest, head_key, read_record_value, record_key};
+use super::layout::{
+    Head, Status, cid_from_digest, head_key, is_of_state, read_record_value, record_key,
+};
 use super::write::RecordPath;
 use super::{RepoError, Repositories};
 
@@ -263,15 +265,19 @@ impl RepoView {
         Ok(self.snapshot.block(cid.hash())?)
     }
 
-    /// The bytes of a commit, tree node or record, if this repository keeps it.
+    /// The bytes of a commit, tree node or record, if this repository has it.
     pub fn own_block(&self, cid: &Cid) -> Result<Option<Bytes>, RepoError> {
         // Contents of blobs are held by the same owner, under other kinds of hash.
-        if cid_from_digest(cid.hash().digest()).as_ref() != Some(cid)
-            || !self.snapshot.is_held_by(cid.hash(), self.head.owner)?
-        {
+        if cid_from_digest(cid.hash().digest()).as_ref() != Some(cid) {
             return Ok(None);
         }
-        self.block(cid)
+        let owner = self.head.owner;
+        for held in self.snapshot.references(cid.hash(), owner..=owner) {
+            if is_of_state(held?) {
+                return self.block(cid);
+            }
+        }
+        Ok(None)
     }
 
     /// The account.

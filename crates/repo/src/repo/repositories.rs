@@ -13,6 +13,7 @@ use ues_storage::{Batch, Committed, StorageError, Store};
 use crate::crypto::SigningKey;
 use crate::syntax::{Did, TidClock};
 
+use super::blob_index;
 use super::blobs;
 use super::draft_commit::{FirstCommit, first_commit};
 use super::event::{CommitEvent, LogEvent};
@@ -45,6 +46,9 @@ pub enum RepoError {
     /// The store failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// A blob's content cannot be read.
+    #[error("the content of a blob cannot be read: {0}")]
+    Unreadable(String),
     /// What is stored is not what was written.
     #[error("the repository of {did} is damaged: {reason}")]
     Damaged {
@@ -79,6 +83,7 @@ impl Repositories {
     /// Opens the repositories of a store.
     pub fn open(store: Store, keys: Arc<dyn KeySource>) -> Result<Self, RepoError> {
         let ks = Keyspaces::open(&store)?;
+        blob_index::build(&store, &ks)?;
         let last = ks.owners.prefix([]).next_back().transpose()?;
         let last = last.and_then(|(key, _)| key.as_ref().try_into().ok().map(u64::from_be_bytes));
         let around = Surroundings {

@@ -131,6 +131,11 @@ impl Replicas {
         &self.0.device
     }
 
+    /// All repositories below.
+    pub fn repos(&self) -> &Repositories {
+        &self.0.repos
+    }
+
     /// The repositories that several devices hold.
     pub fn list(&self) -> Vec<Did> {
         let mut all: Vec<Did> = self.0.shared.read().keys().cloned().collect();

@@ -10,7 +10,7 @@ use crate::output::{Table, human_bytes};
 /// Sync between the devices that hold a repository.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Shows each device that is or was connected, and whether both have the same
+    /// Shows each device that is or was connected, whether both have the same, and how far blobs are
     Status,
 }
 
@@ -27,8 +27,24 @@ pub async fn run(context: &Context, command: Command) -> Outcome {
             for session in answer["sessions"].as_array().into_iter().flatten() {
                 table.row(row(session));
             }
+            let mut blobs = Table::new(&[
+                "repository",
+                "missing",
+                "coming",
+                "fetched",
+                "size",
+                "trouble",
+            ]);
+            for repo in answer["blobs"].as_array().into_iter().flatten() {
+                blobs.row(blob_row(repo));
+            }
             context.output.result(&answer, |out| {
-                table.write(out, "no other device was connected since the node started")
+                table.write(out, "no other device was connected since the node started")?;
+                if answer["blobs"].as_array().is_none_or(Vec::is_empty) {
+                    return Ok(());
+                }
+                writeln!(out, "\nBlobs that records refer to:")?;
+                blobs.write(out, "")
             });
         }
     }
@@ -49,5 +65,17 @@ fn row(session: &Value) -> [String; 6] {
         session["received"].to_string(),
         bytes("bytesIn"),
         bytes("bytesOut"),
+    ]
+}
+
+fn blob_row(repo: &Value) -> [String; 6] {
+    let text = |name: &str| repo[name].as_str().unwrap_or_default();
+    [
+        text("repo").to_owned(),
+        repo["missing"].to_string(),
+        repo["underway"].to_string(),
+        repo["fetched"].to_string(),
+        human_bytes(repo["bytes"].as_u64().unwrap_or_default()),
+        text("trouble").to_owned(),
     ]
 }

@@ -12,4 +12,7 @@ pub mod typed;
 pub use layers::{ConfigError, Layers, Origin};
 pub use setting::{Kind, Setting};
 pub use table::SETTINGS;
-pub use typed::{Config, Datastore, Directory, LogFormat, Nats, Network, PinBackend, Pins, Role};
+pub use typed::{
+    Config, Datastore, Directory, LogFormat, Nats, Network, NetworkBlobs, NetworkKademlia,
+    NetworkStart, PinBackend, Pins, Role,
+};

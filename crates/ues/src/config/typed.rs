@@ -247,14 +247,64 @@ pub struct Pins {
 pub struct Network {
     /// Whether there is one.
     pub enabled: bool,
-    /// Where other devices connect.
+    /// When it starts.
+    pub start: NetworkStart,
+    /// Where peers connect.
     pub listen: Vec<String>,
+    /// Addresses of this node as others see it.
+    pub external: Vec<String>,
+    /// Peers to stay connected with.
+    pub bootstrap: Vec<String>,
+    /// Relays to be reached through.
+    pub relays: Vec<String>,
+    /// Whether blocks are exchanged by Bitswap.
+    pub bitswap: bool,
+    /// Which blobs of shared repositories come from other devices.
+    pub blobs: NetworkBlobs,
+    /// The distributed hash table.
+    pub kademlia: NetworkKademlia,
+    /// Its name.
+    pub kademlia_protocol: String,
     /// Whether devices in the same local network find each other.
     pub mdns: bool,
     /// Whether others may be reached through this node.
     pub relay_server: bool,
     /// What this device is called; empty for the machine's name.
     pub device_name: String,
+}
+
+/// When the network starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NetworkStart {
+    /// Once a repository is shared, or content has to be fetched.
+    Needed,
+    /// With the node.
+    Always,
+}
+
+/// Which blobs of shared repositories come from other devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NetworkBlobs {
+    /// All that records refer to.
+    All,
+    /// Those that somebody asks for.
+    Demand,
+    /// None.
+    None,
+}
+
+/// The node's part in a distributed hash table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NetworkKademlia {
+    /// None.
+    Off,
+    /// Asks.
+    Client,
+    /// Asks and answers.
+    Server,
 }
 
 /// The `nats` section. Empty texts are what nobody said.

@@ -107,7 +107,8 @@ impl Node {
             PeerNetwork::open(server.context(), config, keys.device).map_err(|e| cannot(&e))?;
         let app = Operator::new(&secret, data.clone(), index.clone());
         let server = server.app(Arc::new(app)).map_err(|e| cannot(&e))?;
-        let pinning = Pinning::open(pin_store, config, keys.worker, &secret).await?;
+        let pinning =
+            Pinning::open(pin_store, config, keys.worker, &secret, network.fetcher()).await?;
         let server = server
             .app(Arc::new(pinning.app()))
             .map_err(|e| cannot(&e))?;

@@ -3,7 +3,7 @@
 use ues_data::content_id::cid_from_bytes;
 use ues_data::{Cid, Multihash};
 use ues_pins::PinMode;
-use ues_storage::{BlockRef, Keyspace, StorageError, Store};
+use ues_storage::{BlockRef, Keyspace, Snapshot, StorageError, Store};
 
 /// Version of all rows here.
 const VERSION: u8 = 1;
@@ -69,6 +69,33 @@ pub(super) fn pin_ref(number: u64, cid: &Cid, part: Part) -> BlockRef {
         owner: owner(number, part),
         slot: cid.codec(),
     }
+}
+
+/// Whether a pin holds a block.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn is_pinned(snapshot: &Snapshot, mh: &Multihash) -> Result<bool, StorageError> {
+    for held in snapshot.references(mh, OWNER_BIT..=u64::MAX) {
+        // Uploads have slot 0, which is no codec of a pinned block.
+        if held?.slot != upload_ref(0).slot {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// What is pinned in a store, in the order of CIDs, at most so many.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn pinned_roots(store: &Store, max: usize) -> Result<Vec<Cid>, StorageError> {
+    let pins = Keyspaces::open(store)?.pins;
+    let cid = |row: Result<(bytes::Bytes, bytes::Bytes), StorageError>| {
+        let (key, _) = row?;
+        cid_from_bytes(&key).map_err(|_| damaged("content_pins", &key))
+    };
+    pins.prefix([]).take(max).map(cid).collect()
 }
 
 /// The reference of an upload to a block.

@@ -1,8 +1,8 @@
 //! Pins content into the node's own store.
 //!
 //! Every block of a pinned DAG has a reference in the name of that pin, so that the store's collector keeps it while
-//! any pin, upload, repository or other holder needs it, and frees it when none does. What is pinned has to be there:
-//! this backend fetches nothing. Content comes in through an [`Upload`].
+//! any pin, upload, repository or other holder needs it, and frees it when none does. Content comes in through an
+//! [`Upload`], or is fetched by whoever this backend was given for it ([`Fetcher`]).
 //!
 //! | file | subject |
 //! |---|---|
@@ -10,11 +10,13 @@
 //! | `walk`, `unwind`, `stack` | the ways over a DAG to pin and to release it |
 //! | `pin`, `release` | the writes, in an order that a crash cannot spoil |
 //! | `upload`, `intake` | taking content in |
+//! | `fetch` | fetching what is missing |
 //! | `files` | taking in what clients of the pin service send |
 //! | `sweep` | what is left over |
 
 mod busy;
 mod core;
+mod fetch;
 mod files;
 mod intake;
 mod layout;
@@ -45,7 +47,8 @@ use self::layout::{PinRow, damaged};
 use self::walk::store_failed;
 use crate::backend::{Backend, BackendStatus, JobError, PinJob, Pinned, Progress};
 
-pub use layout::Entry;
+pub use fetch::{FetchSession, Fetcher};
+pub use layout::{Entry, is_pinned, pinned_roots};
 pub use options::EmbeddedOptions;
 pub use sweep::Swept;
 pub use upload::{IntakeError, Upload};
@@ -54,8 +57,8 @@ pub use upload::{IntakeError, Upload};
 const PAGE: usize = 1024;
 
 /// The backend that keeps content in a store. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct EmbeddedBackend(Arc<Core>);
+#[derive(Clone)]
+pub struct EmbeddedBackend(Arc<Core>, Option<Arc<dyn Fetcher>>);
 
 impl EmbeddedBackend {
     /// Opens the content in a store. What an earlier process has left half done is released by the first
@@ -64,7 +67,13 @@ impl EmbeddedBackend {
     /// # Errors
     /// When the store cannot be read or written.
     pub fn open(store: Store, options: EmbeddedOptions) -> Result<Self, StorageError> {
-        Ok(Self(Arc::new(Core::open(store, options)?)))
+        Ok(Self(Arc::new(Core::open(store, options)?), None))
+    }
+
+    /// Fetches what is to be pinned and is not here.
+    #[must_use]
+    pub fn with_fetcher(self, fetcher: Arc<dyn Fetcher>) -> Self {
+        Self(self.0, Some(fetcher))
     }
 
     /// Begins to take content in.
@@ -123,6 +132,12 @@ impl EmbeddedBackend {
     }
 }
 
+impl std::fmt::Debug for EmbeddedBackend {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("EmbeddedBackend").field(&self.0).finish()
+    }
+}
+
 /// Blocks of the store, whoever holds them.
 impl BlockSource for EmbeddedBackend {
     fn block(&self, cid: &Cid) -> Result<Option<Bytes>, BlockSourceError> {
@@ -137,7 +152,13 @@ impl BlockSource for EmbeddedBackend {
 impl Backend for EmbeddedBackend {
     async fn pin(&self, job: &PinJob, progress: Progress<'_>) -> Result<Pinned, JobError> {
         let done = self.pin_heard(vec![Entry::of(job)], progress).await?.pop();
-        done.unwrap_or_else(|| Err(JobError::Retry("the job was not worked on".to_owned())))
+        match (done, &self.1) {
+            (Some(Err(JobError::Retry(_))), Some(fetcher)) => {
+                self.fetch_and_pin(&**fetcher, job, progress).await
+            }
+            (Some(done), _) => done,
+            (None, _) => Err(JobError::Retry("the job was not worked on".to_owned())),
+        }
     }
 
     async fn pin_many(&self, jobs: &[PinJob]) -> Vec<Result<Pinned, JobError>> {

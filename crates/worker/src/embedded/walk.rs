@@ -165,6 +165,6 @@ pub(super) fn store_failed(error: impl std::fmt::Display) -> JobError {
     JobError::Retry(format!("the store does not answer: {error}"))
 }
 
-fn too_wide(_: Full) -> JobError {
+pub(super) fn too_wide(_: Full) -> JobError {
     JobError::Terminal("the DAG has too many links to be walked".to_owned())
 }

@@ -12,9 +12,11 @@ use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::json;
 use ues_atproto::{App, Context};
+use ues_p2p::BlobStatus;
 use ues_p2p::pairing::{Event, Pairing};
 use ues_repo::crypto::VerifyingKey;
-use ues_repo::syntax::AtIdentifier;
+use ues_repo::repo::RepoError;
+use ues_repo::syntax::{AtIdentifier, Did};
 
 use super::PeerNetwork;
 use crate::node::operator::{Answer, Refusal, authorize};
@@ -286,17 +288,47 @@ async fn sync(State(desk): State<Desk>) -> Answer {
         None => Vec::new(),
     };
     let repos: Vec<_> = desk.network.0.replicas.list();
+    let blobs = blobs(&desk.network, repos.clone()).await?;
     let repos: Vec<&str> = repos.iter().map(|did| did.as_str()).collect();
-    Ok(Json(json!({ "repositories": repos, "sessions": sessions })))
+    Ok(Json(
+        json!({ "repositories": repos, "sessions": sessions, "blobs": blobs }),
+    ))
+}
+
+/// How far the blobs of each repository are.
+async fn blobs(network: &PeerNetwork, repos: Vec<Did>) -> Result<Vec<BlobStatus>, Refusal> {
+    let running = network.if_running().await;
+    let all = network.0.replicas.repos().clone();
+    let look = move || {
+        let status = |did: &Did| match &running {
+            Some(running) => running.blobs.status(did),
+            None => Ok(BlobStatus {
+                repo: did.to_string(),
+                missing: all.count_missing_blobs(did)?,
+                ..BlobStatus::default()
+            }),
+        };
+        repos.iter().map(status).collect::<Result<_, RepoError>>()
+    };
+    let looked = tokio::task::spawn_blocking(look).await;
+    looked
+        .map_err(Refusal::internal)?
+        .map_err(Refusal::internal)
 }
 
 /// `GET network`: what the host does.
 async fn network(State(desk): State<Desk>) -> Answer {
-    let state = match desk.network.if_running().await {
-        Some(running) => running.network.state().await,
-        None => None,
-    };
-    Ok(Json(json!({ "running": state.is_some(), "state": state })))
+    let running = desk.network.if_running().await;
+    let (mut state, mut bitswap) = (None, None);
+    if let Some(running) = running {
+        state = running.network.state().await;
+        if let Some(running) = &running.bitswap {
+            bitswap = running.stats().await;
+        }
+    }
+    Ok(Json(
+        json!({ "running": state.is_some(), "state": state, "bitswap": bitswap }),
+    ))
 }
 
 /// `POST peer/add {address}`: connects with a peer, and again whenever it is lost.

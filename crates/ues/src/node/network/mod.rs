@@ -1,20 +1,26 @@
-//! The peer-to-peer network within the node: it starts when the first device is invited or joined, and from then on
-//! with the node.
+//! The peer-to-peer network within the node: it starts with the node if it should, else when the first device is invited
+//! or joined.
 
 mod app;
+mod blocks;
+mod fetcher;
 mod join;
 mod known;
+mod provide;
 mod running;
+mod settings;
 
 use std::sync::Arc;
 
 use ues_atproto::Context;
 use ues_repo::crypto::SigningKey;
 use ues_sync::store::{Replicas, ReplicasError};
+use ues_worker::embedded::Fetcher;
 
-use crate::config::Config;
+use crate::config::{Config, NetworkStart};
 
 pub use app::NetworkApp;
+use fetcher::PinFetcher;
 use known::KnownRows;
 use running::Running;
 
@@ -46,13 +52,34 @@ impl PeerNetwork {
     /// When a log is damaged.
     pub fn open(ctx: &Context, config: &Config, device: SigningKey) -> Result<Self, ReplicasError> {
         let replicas = Replicas::open(ctx.repos.clone(), ctx.keys.clone(), device)?;
-        Ok(Self(Arc::new(Parts {
+        let this = Self(Arc::new(Parts {
             ctx: ctx.clone(),
             known: KnownRows::open(&ctx.store)?,
             config: config.network.clone(),
             replicas,
             running: tokio::sync::Mutex::new(None),
-        })))
+        }));
+        this.bring_blobs();
+        Ok(this)
+    }
+
+    /// Has blobs that somebody asks for brought from the other devices.
+    fn bring_blobs(&self) {
+        // The context must not hold what holds the context.
+        let parts = Arc::downgrade(&self.0);
+        self.0.ctx.remote_blobs.set(Box::new(move |did, cid| {
+            let parts = parts.upgrade();
+            Box::pin(async move {
+                let Some(parts) = parts else {
+                    return false;
+                };
+                let running = parts.running.lock().await.clone();
+                match running {
+                    Some(running) => running.blobs.bring(&did, &cid).await.unwrap_or_default(),
+                    None => false,
+                }
+            })
+        }));
     }
 
     /// Its routes.
@@ -60,13 +87,21 @@ impl PeerNetwork {
         NetworkApp::new(self.clone())
     }
 
-    /// Starts it if a repository is shared with other devices. A failure is told and leaves the node without.
+    /// What fetches the content of pins.
+    pub fn fetcher(&self) -> Arc<dyn Fetcher> {
+        Arc::new(PinFetcher(self.clone()))
+    }
+
+    /// Starts it if it should always run, or a repository is shared with other devices. A failure is told and leaves the
+    /// node without.
     pub async fn serve(&self) {
-        if !self.0.config.enabled || self.0.replicas.list().is_empty() {
+        let always = self.0.config.start == NetworkStart::Always;
+        let needed = always || !self.0.replicas.list().is_empty();
+        if !self.0.config.enabled || !needed {
             return;
         }
         if let Err(e) = self.running().await {
-            tracing::warn!(error = %e, "this node is not connected to its other devices");
+            tracing::warn!(error = %e, "this node is not connected to its peers");
         }
     }
 
@@ -81,7 +116,7 @@ impl PeerNetwork {
         if let Some(running) = &*running {
             return Ok(running.clone());
         }
-        let started = Running::start(&self.0.config, &self.0.replicas, &self.0.known).await?;
+        let started = Running::start(&self.0).await?;
         *running = Some(started.clone());
         Ok(started)
     }

@@ -11,7 +11,7 @@ use ues_pins::intake::Intake;
 use ues_pins::ipfs_proxy::Upstream;
 use ues_storage::Store;
 use ues_worker::backend::Backend;
-use ues_worker::embedded::EmbeddedOptions;
+use ues_worker::embedded::{EmbeddedOptions, Fetcher};
 use ues_worker::{Agent, AgentOptions, EmbeddedBackend, KuboBackend, KuboOptions};
 
 use super::{PinningError, callers, cannot};
@@ -37,7 +37,12 @@ impl Content {
     ///
     /// # Errors
     /// [`PinningError`].
-    pub fn open(store: Store, config: &Config, works: bool) -> Result<Self, PinningError> {
+    pub fn open(
+        store: Store,
+        config: &Config,
+        works: bool,
+        fetcher: Arc<dyn Fetcher>,
+    ) -> Result<Self, PinningError> {
         match config.pins.backend {
             PinBackend::Embedded if works => {
                 let options = EmbeddedOptions {
@@ -47,7 +52,7 @@ impl Content {
                 let embedded = EmbeddedBackend::open(store, options).map_err(cannot)?;
                 Ok(Self {
                     kubo: None,
-                    embedded: Some(embedded),
+                    embedded: Some(embedded.with_fetcher(fetcher)),
                 })
             }
             PinBackend::Embedded => Ok(Self::default()),

@@ -24,6 +24,7 @@ use ues_pins::service::Options;
 use ues_pins::tasks::Tasks;
 use ues_pins::{PeerId, Pins};
 use ues_storage::Store;
+use ues_worker::embedded::Fetcher;
 
 use self::keeper::{Content, Keeper};
 use crate::config::{Config, Role};
@@ -70,7 +71,7 @@ pub struct Parts {
 }
 
 impl Pinning {
-    /// Starts it.
+    /// Starts it. `fetcher` brings what is to be kept in the node's own store and is not there.
     ///
     /// # Errors
     /// [`PinningError`].
@@ -79,6 +80,7 @@ impl Pinning {
         config: &Config,
         worker: PeerId,
         secret: &str,
+        fetcher: Arc<dyn Fetcher>,
     ) -> Result<Self, PinningError> {
         backing::check(config)?;
         let roles = &config.pins.roles;
@@ -88,7 +90,7 @@ impl Pinning {
         let bus = backing::bus(&store, config).await?;
         let tasks = Tasks::default();
         let works = roles.contains(&Role::Worker);
-        let content = Content::open(store.clone(), config, works)?;
+        let content = Content::open(store.clone(), config, works, fetcher)?;
         let (intake, upstream) = (content.intake(), content.upstream());
         if let Some(embedded) = content.embedded.clone() {
             tasks.spawn(keeper::sweep(embedded, tasks.stop_token().clone()));
