@@ -2,42 +2,15 @@
 // and what the network sees of it is an ordinary repository that the official library verifies.
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
-import { readFile, rm } from 'node:fs/promises'
-import path from 'node:path'
+import { rm } from 'node:fs/promises'
 import { ues, uesOk } from '../lib/cli.mjs'
-import { DeviceNode, invite, pair } from '../lib/devices.mjs'
+import { DeviceNode, NOTE, agentOf, invite, note, pair } from '../lib/devices.mjs'
 import { until } from '../lib/pins.mjs'
 import { newAccount } from '../lib/accounts.mjs'
 import { dataRoot, listAll, verifiedExport } from '../lib/repos.mjs'
 
-const POST = 'com.example.note'
-const post = (text) => ({ $type: POST, text, createdAt: new Date().toISOString() })
-
-/** A client of a node that needs no password: the operator's session. */
-async function agentOf(node, did) {
-  const secret = (await readFile(path.join(node.data, 'operator-secret'), 'utf8')).trim()
-  const answer = await fetch(`${node.server.url}/admin/v1/session`, {
-    method: 'POST',
-    headers: { authorization: `Bearer ${secret}`, 'content-type': 'application/json' },
-    body: JSON.stringify({ account: did }),
-  })
-  const session = await answer.json()
-  const write = (method, input) => call(node, session, `com.atproto.repo.${method}`, { repo: did, collection: POST, ...input })
-  return {
-    create: (text, rkey) => write('createRecord', { rkey, record: post(text) }),
-    put: (rkey, text) => write('putRecord', { rkey, record: post(text) }),
-    remove: (rkey) => write('deleteRecord', { rkey }),
-  }
-}
-
-async function call(node, session, nsid, body) {
-  const res = await fetch(`${node.server.url}/xrpc/${nsid}`, {
-    method: 'POST',
-    headers: { authorization: `Bearer ${session.accessJwt}`, 'content-type': 'application/json' },
-    body: JSON.stringify(body),
-  })
-  return { status: res.status, ...(await res.json()) }
-}
+const POST = NOTE
+const post = note
 
 const texts = async (node, did) => (await listAll(node.server, did, POST)).map((r) => r.value.text).sort()
 

@@ -11,16 +11,18 @@ use crate::operation::Operation;
 
 use super::fork_search::ForkSearch;
 use super::frame::{
-    Body, Frame, FrameError, HeadFrame, Heads, Hello, MAX_OPERATIONS, OperationFrame, Operations,
-    PART_BYTES, ProofFrame, Proofs, Refusal, Same, SnapshotPart, TakenFrame, VERSION,
+    Body, Frame, FrameError, Heads, Hello, MAX_OPERATIONS, OperationFrame, Operations, PART_BYTES,
+    ProofFrame, Proofs, Refusal, Same, SnapshotPart, TakenFrame, VERSION,
 };
-use super::marks::{forks, limits, marks, read_head, split};
-use super::snapshot_archive::MAX_ARCHIVE_BYTES;
+use super::marks::{forks, limits, marks, read_head, split, write_heads};
+use super::snapshot_archive::{MAX_ARCHIVE_BYTES, floor_archive};
 
 /// Frames with operations that may be on their way before the first is answered.
 const WINDOW: usize = 4;
 /// Bytes of operations and records from which on a frame is sent.
 const FULL: usize = 1 << 20;
+/// How often one session gives the other the snapshot where the log here begins.
+const MAX_ARCHIVES: usize = 3;
 
 /// This device's copy, as it is durable now.
 pub trait Copy {
@@ -47,6 +49,9 @@ pub enum Action {
     MakeSnapshot,
     /// Begin the log with this archive, and say so with [`Session::restored`].
     Restore(Bytes),
+    /// Take in this archive, which has what the other no longer has one by one, make it durable, and say so with
+    /// [`Session::rebased`].
+    Rebase(Bytes),
     /// Both have the same.
     Synced,
 }
@@ -121,6 +126,10 @@ pub struct Session {
     admitting: usize,
     pub(super) searches: BTreeMap<WriterId, ForkSearch>,
     snapshot: BytesMut,
+    /// Whether the other is being given the snapshot where the log here begins.
+    catching_up: bool,
+    /// How often it was.
+    archives: usize,
     synced: bool,
     actions: VecDeque<Action>,
 }
@@ -149,6 +158,8 @@ impl Session {
             admitting: 0,
             searches: BTreeMap::new(),
             snapshot: BytesMut::new(),
+            catching_up: false,
+            archives: 0,
             synced: false,
             actions: VecDeque::new(),
         }
@@ -230,6 +241,7 @@ impl Session {
             {
                 self.collect(part)
             }
+            (Stage::Open, Body::SnapshotPart(part)) => self.collect(part),
             (Stage::Open, Body::Same(same)) => self.confirmed(copy, &same),
             (Stage::Open, Body::Heads(heads)) => self.hear(copy, &heads),
             (Stage::Open, Body::Operations(operations)) => self.take(copy, operations),
@@ -309,7 +321,10 @@ impl Session {
     }
 
     fn collect(&mut self, part: SnapshotPart) -> Result<(), Failure> {
-        self.stage = Stage::Receiving;
+        let has_log = self.stage == Stage::Open;
+        if !has_log {
+            self.stage = Stage::Receiving;
+        }
         let len = (self.snapshot.len() + part.bytes.len()) as u64;
         if part.total > MAX_ARCHIVE_BYTES || len > part.total || part.bytes.is_empty() {
             return Err(Failure::Protocol(
@@ -318,11 +333,27 @@ impl Session {
         }
         self.snapshot.extend_from_slice(&part.bytes);
         if len == part.total {
-            self.stage = Stage::Restoring;
             let archive = std::mem::take(&mut self.snapshot).freeze();
-            self.actions.push_back(Action::Restore(archive));
+            if has_log {
+                if self.admitting >= WINDOW * 2 {
+                    return Err(Failure::Protocol("more than the window allows"));
+                }
+                self.synced = false;
+                self.admitting += 1;
+                self.actions.push_back(Action::Rebase(archive));
+            } else {
+                self.stage = Stage::Restoring;
+                self.actions.push_back(Action::Restore(archive));
+            }
         }
         Ok(())
+    }
+
+    /// What [`Action::Rebase`] asked for is durable. `copy` is the copy after it.
+    pub fn rebased(&mut self, copy: &dyn Copy) {
+        self.taken(copy, &Taken::default());
+        // The other needs to hear what is lacking now.
+        self.said = None;
     }
 
     /// The log was begun with the archive of [`Action::Restore`].
@@ -344,19 +375,10 @@ impl Session {
         if again || self.said.as_ref() != Some(&now) {
             self.said = Some(now);
             self.refused_at = None;
-            let heads = replica.summary().heads.into_iter().map(|head| HeadFrame {
-                writer: head.writer,
-                seq: head.seq,
-                id: match head.seq {
-                    0 => Bytes::new(),
-                    _ => Bytes::copy_from_slice(&head.id.0),
-                },
-                fork: head.fork.unwrap_or(0),
-            });
-            let heads = heads.collect();
+            let heads = write_heads(replica);
             self.send(Body::Heads(Heads { heads }));
         }
-        if !self.heard {
+        if !self.heard || self.catching_up {
             return Ok(());
         }
         self.offer_proofs(copy, replica)?;
@@ -368,7 +390,7 @@ impl Session {
         }
         while self.unanswered < WINDOW {
             let mut frame = Operations::default();
-            let mut bytes = 0;
+            let (mut bytes, mut gone) = (0, false);
             while bytes < FULL && frame.operations.len() < MAX_OPERATIONS {
                 // One at a time past the first: records may be large.
                 let room = match bytes {
@@ -376,9 +398,7 @@ impl Session {
                     _ => 1,
                 };
                 let missing = replica.missing(copy.rows(), &mut self.theirs, room)?;
-                if missing.gone {
-                    return Err(Failure::Gone);
-                }
+                gone |= missing.gone;
                 let more = missing.more;
                 for outgoing in missing.operations {
                     let value = match outgoing.value {
@@ -396,7 +416,11 @@ impl Session {
                 }
             }
             if frame.operations.is_empty() {
-                return Ok(());
+                // What is on its way may be what the other lacks.
+                return match gone && self.unanswered == 0 {
+                    true => self.catch_up(copy),
+                    false => Ok(()),
+                };
             }
             self.synced = false;
             // Large records can make a frame too large for one: each then goes by itself.
@@ -405,6 +429,21 @@ impl Session {
                 self.send(Body::Operations(frame));
             }
         }
+        Ok(())
+    }
+
+    /// Gives the other the snapshot where the log here begins, because it lacks what is before.
+    fn catch_up(&mut self, copy: &dyn Copy) -> Result<(), Failure> {
+        self.archives += 1;
+        let archive = match self.archives <= MAX_ARCHIVES {
+            true => floor_archive(copy)?,
+            false => None,
+        };
+        let archive = archive.ok_or(Failure::Gone)?;
+        self.catching_up = true;
+        self.synced = false;
+        self.unanswered += 1;
+        self.send_snapshot(&archive);
         Ok(())
     }
 
@@ -534,6 +573,10 @@ impl Session {
             .unanswered
             .checked_sub(1)
             .ok_or(Failure::Protocol("an answer to nothing"))?;
+        if std::mem::take(&mut self.catching_up) {
+            // It says what it has now.
+            self.heard = false;
+        }
         let (log, records) = marks(copy);
         if taken.log == log {
             if taken.records != records {

@@ -13,6 +13,7 @@ pub struct As {
     /// The account, by handle or DID; not needed while the node has just one
     #[arg(
         long = "as",
+        alias = "account",
         value_name = "ACCOUNT",
         env = "UES_AS",
         hide_env_values = true

@@ -2,6 +2,9 @@
 //! with the node.
 
 mod app;
+mod compact;
+mod file;
+mod history;
 mod join;
 mod known;
 mod running;
@@ -37,6 +40,7 @@ struct Parts {
     known: KnownRows,
     config: crate::config::Network,
     running: tokio::sync::Mutex<Option<Running>>,
+    compacting: parking_lot::Mutex<Option<tokio::task::JoinHandle<()>>>,
 }
 
 impl PeerNetwork {
@@ -52,6 +56,7 @@ impl PeerNetwork {
             config: config.network.clone(),
             replicas,
             running: tokio::sync::Mutex::new(None),
+            compacting: parking_lot::Mutex::new(None),
         })))
     }
 
@@ -62,6 +67,10 @@ impl PeerNetwork {
 
     /// Starts it if a repository is shared with other devices. A failure is told and leaves the node without.
     pub async fn serve(&self) {
+        let compacting = tokio::spawn(self.clone().keep_compact());
+        if let Some(before) = self.0.compacting.lock().replace(compacting) {
+            before.abort();
+        }
         if !self.0.config.enabled || self.0.replicas.list().is_empty() {
             return;
         }
@@ -93,6 +102,9 @@ impl PeerNetwork {
 
     /// Ends it, and keeps what it learned about peers.
     pub async fn stop(&self) {
+        if let Some(compacting) = self.0.compacting.lock().take() {
+            compacting.abort();
+        }
         let running = self.0.running.lock().await.take();
         if let Some(running) = running {
             self.0.known.keep(running.network.known_peers().await).await;
