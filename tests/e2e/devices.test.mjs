@@ -4,24 +4,13 @@ import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
 import { rm } from 'node:fs/promises'
 import { ues, uesOk } from '../lib/cli.mjs'
-import { DeviceNode, call, invite, operatorSession, pair } from '../lib/devices.mjs'
+import { DeviceNode, NOTE, agentOf, invite, note, pair } from '../lib/devices.mjs'
 import { until } from '../lib/pins.mjs'
 import { newAccount } from '../lib/accounts.mjs'
 import { dataRoot, listAll, verifiedExport } from '../lib/repos.mjs'
 
-const POST = 'com.example.note'
-const post = (text) => ({ $type: POST, text, createdAt: new Date().toISOString() })
-
-/** A client of a node that writes notes and needs no password. */
-async function agentOf(node, did) {
-  const session = await operatorSession(node, did)
-  const write = (method, input) => call(node, session, `com.atproto.repo.${method}`, { repo: did, collection: POST, ...input })
-  return {
-    create: (text, rkey) => write('createRecord', { rkey, record: post(text) }),
-    put: (rkey, text) => write('putRecord', { rkey, record: post(text) }),
-    remove: (rkey) => write('deleteRecord', { rkey }),
-  }
-}
+const POST = NOTE
+const post = note
 
 const texts = async (node, did) => (await listAll(node.server, did, POST)).map((r) => r.value.text).sort()
 

@@ -6,16 +6,53 @@ import { uesOk } from './cli.mjs'
 import { freePort } from './process.mjs'
 import { dataOf, scratch, startUes, uesBinary } from './servers.mjs'
 
+/** The collection that tests write to. */
+export const NOTE = 'com.example.note'
+
+/** A record of it. */
+export const note = (text) => ({ $type: NOTE, text, createdAt: new Date().toISOString() })
+
+/** A client of a node that needs no password: the operator's session. */
+export async function agentOf(node, did) {
+  const secret = (await readFile(path.join(node.data, 'operator-secret'), 'utf8')).trim()
+  const answer = await fetch(`${node.server.url}/admin/v1/session`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${secret}`, 'content-type': 'application/json' },
+    body: JSON.stringify({ account: did }),
+  })
+  const session = await answer.json()
+  const write = (method, input) => call(node, session, `com.atproto.repo.${method}`, { repo: did, collection: NOTE, ...input })
+  return {
+    create: (text, rkey) => write('createRecord', { rkey, record: note(text) }),
+    put: (rkey, text) => write('putRecord', { rkey, record: note(text) }),
+    remove: (rkey) => write('deleteRecord', { rkey }),
+  }
+}
+
+async function call(node, session, nsid, body) {
+  const res = await fetch(`${node.server.url}/xrpc/${nsid}`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${session.accessJwt}`, 'content-type': 'application/json' },
+    body: JSON.stringify(body),
+  })
+  return { status: res.status, ...(await res.json()) }
+}
+
 /** A node whose peer-to-peer port stays the same when it is started again. */
 export class DeviceNode {
   static async start(name, { env = {} } = {}) {
     const node = new DeviceNode()
-    node.name = name
-    node.dir = await scratch(`device-${name}`)
-    node.httpPort = await freePort()
-    node.peerPort = await freePort()
+    await node.prepare(name)
     await node.up(env)
     return node
+  }
+
+  /** Gives it a folder and ports. */
+  async prepare(name) {
+    this.name = name
+    this.dir = await scratch(`device-${name}`)
+    this.httpPort = await freePort()
+    this.peerPort = await freePort()
   }
 
   /** Starts it (again) on its folder. */
@@ -60,18 +97,18 @@ export async function invite(node, did) {
   let err = ''
   child.stderr.on('data', (chunk) => (err += chunk))
   const done = new Promise((resolve) => child.once('close', resolve))
-  const link = await new Promise((resolve, reject) => {
+  const { link, code } = await new Promise((resolve, reject) => {
     child.stdout.on('data', (chunk) => {
       out += chunk
       try {
-        resolve(JSON.parse(out).link)
+        resolve(JSON.parse(out))
       } catch {
         // not all of it is here
       }
     })
     done.then((code) => reject(new Error(`device invite ended with ${code}: ${out}${err}`)))
   })
-  return { link, done, child, stderr: () => err }
+  return { link, code, done, child, stderr: () => err }
 }
 
 /** Lets one node into a repository of another. */

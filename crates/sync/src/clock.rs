@@ -144,6 +144,46 @@ impl VectorClock {
     }
 }
 
+/// `0:12,2:7`: writer and number, by writer; `-` for nothing.
+impl std::fmt::Display for VectorClock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.is_empty() {
+            return f.write_str("-");
+        }
+        for (n, (writer, seq)) in self.iter().enumerate() {
+            let comma = if n > 0 { "," } else { "" };
+            write!(f, "{comma}{writer}:{seq}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Why a text is not a clock.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("heads such as 0:12,2:7 expected (writer and number of its last operation), found {0:?}")]
+pub struct NotAClock(String);
+
+impl std::str::FromStr for VectorClock {
+    type Err = NotAClock;
+
+    fn from_str(text: &str) -> Result<Self, NotAClock> {
+        let wrong = || NotAClock(text.chars().take(80).collect());
+        let mut clock = Self::default();
+        if text == "-" {
+            return Ok(clock);
+        }
+        for (n, part) in text.split(',').enumerate() {
+            let (writer, seq) = part.trim().split_once(':').ok_or_else(wrong)?;
+            let writer = writer.parse().map_err(|_| wrong())?;
+            clock.set(writer, seq.parse().map_err(|_| wrong())?);
+            if n >= MAX_WRITERS {
+                return Err(wrong());
+            }
+        }
+        Ok(clock)
+    }
+}
+
 impl FromIterator<(WriterId, u64)> for VectorClock {
     fn from_iter<I: IntoIterator<Item = (WriterId, u64)>>(pairs: I) -> Self {
         let mut clock = Self::default();
@@ -198,7 +238,8 @@ mod tests {
             let mut w = Writer::with_capacity(64);
             a.write(&mut w);
             let value = ues_data::dag_cbor::decode(w.as_bytes()).unwrap();
-            prop_assert_eq!(VectorClock::read(&value), Some(a));
+            prop_assert_eq!(VectorClock::read(&value), Some(a.clone()));
+            prop_assert_eq!(a.to_string().parse::<VectorClock>(), Ok(a));
         }
     }
 

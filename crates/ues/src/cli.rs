@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    account, admin, blob, car, check, completions, config, device, key, lexicon, mail, peer, pin,
-    post, record, reindex, repo, status, sync, up, worker,
+    account, admin, blob, car, check, completions, config, device, key, lexicon, log, mail, peer,
+    pin, post, record, reindex, repo, status, sync, up, worker,
 };
 
 /// A node for your own data, in one program.
@@ -112,6 +112,8 @@ pub enum Command {
     /// Sync between devices
     #[command(subcommand)]
     Sync(sync::Command),
+    /// What the devices of a repository wrote, what was merged, and why
+    Log(log::Args),
     /// Peers: other nodes
     #[command(subcommand, visible_alias = "peers")]
     Peer(peer::Command),

@@ -8,7 +8,7 @@ use libp2p::{PeerId, Stream};
 use tokio::time::timeout;
 use ues_repo::crypto::VerifyingKey;
 use ues_repo::syntax::Did;
-use ues_sync::protocol::{Action, Failure, MAX_FRAME_BYTES, Session};
+use ues_sync::protocol::{Action, Failure, MAX_FRAME_BYTES, Session, Taken};
 use ues_sync::store::{Replicas, ReplicasError};
 
 use super::status::{Board, Stage};
@@ -158,8 +158,9 @@ impl Ends {
                 session.taken(&self.replicas.copy(&self.did), &taken);
             }
             Action::AdmitProofs(proofs) => {
-                let taken = self.replicas.admit_proofs(&self.did, proofs).await?;
-                session.taken(&self.replicas.copy(&self.did), &taken);
+                // What proves nothing is no reason to send anything again.
+                self.replicas.admit_proofs(&self.did, proofs).await?;
+                session.taken(&self.replicas.copy(&self.did), &Taken::default());
             }
             Action::MakeSnapshot => {
                 let archive = self.replicas.snapshot(&self.did).await?;
@@ -172,6 +173,11 @@ impl Ends {
                 self.replicas.restore(&self.did, root, archive).await?;
                 session.restored();
             }
+            Action::Rebase(archive) => {
+                self.stage(Stage::Syncing);
+                self.replicas.rebase(&self.did, archive).await?;
+                session.rebased(&self.replicas.copy(&self.did));
+            }
             Action::Synced => {
                 let now = SystemTime::now()
                     .duration_since(UNIX_EPOCH)
@@ -181,6 +187,9 @@ impl Ends {
                     row.reason = None;
                     row.synced_ms = Some(now.as_millis() as u64);
                 });
+                if let Some(key) = crate::identity::key_of(&self.peer) {
+                    self.replicas.acknowledge(&self.did, &key.did_key()).await?;
+                }
             }
         }
         Ok(())

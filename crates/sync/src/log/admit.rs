@@ -76,6 +76,25 @@ pub enum Refused {
     Action(&'static str),
 }
 
+impl Refused {
+    /// Why, without the numbers: the same for all that were refused for the same reason.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::OtherRepository => "for another repository",
+            Self::UnknownWriter(_) => "of a writer that is not known here",
+            Self::BadSignature(_) => "not signed by their writer",
+            Self::Gap { .. } => "an operation of the same writer before them is not here",
+            Self::Missing { .. } => "something that they build on is not here",
+            Self::Order(_) => "out of order",
+            Self::Ahead(_) => "their time is ahead of this clock",
+            Self::BeyondLimit { .. } => "their writer does not count any more",
+            Self::Value(_) => "their record is not what they say",
+            Self::Ended => "the log has ended: the root key signed two operations with one number",
+            Self::Action(what) => what,
+        }
+    }
+}
+
 /// What became of an operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Admitted {

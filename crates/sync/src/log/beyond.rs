@@ -57,6 +57,11 @@ impl Beyond {
         true
     }
 
+    /// All that wait, by writer and number.
+    pub fn iter(&self) -> impl Iterator<Item = &Incoming> {
+        self.waiting.values()
+    }
+
     /// Bytes that wait.
     pub fn bytes(&self) -> usize {
         self.bytes

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use ues_data::Cid;
 
-use crate::clock::{VectorClock, WriterId};
+use crate::clock::{ROOT, VectorClock, WriterId};
 
 use super::replica::{Replica, ReplicaError};
 use super::rows::{Rows, operation_key};
@@ -38,6 +38,7 @@ impl Replica {
         max: usize,
     ) -> Result<Missing, ReplicaError> {
         let mut out = Missing::default();
+        let floor = self.floor_clock(rows)?;
         let behind: Vec<(WriterId, u64)> = self
             .clock()
             .iter()
@@ -49,6 +50,11 @@ impl Replica {
             for (writer, last) in &behind {
                 let next = theirs.get(*writer) + 1;
                 if next > *last {
+                    continue;
+                }
+                // The root's chain is kept whole.
+                if *writer != ROOT && floor.covers(*writer, next) {
+                    out.gone = true;
                     continue;
                 }
                 let (from, to) = (

@@ -10,24 +10,31 @@ mod admit_tests;
 mod append;
 mod beyond;
 mod change;
+mod floor;
+mod history;
 mod missing;
+mod prune;
 mod reach;
+mod rebase;
 mod record;
 mod replica;
 mod roster;
 mod rows;
 mod snapshot;
+mod stable;
 mod state;
 mod undo;
 
 pub use admit::{Admitted, Incoming, Refused};
 pub use change::{Change, Hold};
+pub use history::{Reason, Standing, Version};
 pub use missing::{Missing, Outgoing};
 pub use record::LocalChange;
 pub use replica::{Head, Replica, ReplicaError, Summary};
 pub use roster::{Roster, Writer};
 pub use rows::{MemoryRows, Rows};
 pub use snapshot::{Snapshot, states_digest};
+pub use stable::Stable;
 pub use state::{Candidate, TargetState};
 
 /// What the device is called that has the repository's own key.

@@ -53,6 +53,8 @@ pub struct Replica {
     pub(super) time: HybridTime,
     /// Operations behind the cut of a revoked writer, until another writer turns out to have seen them.
     pub(super) beyond: Beyond,
+    /// Number of the root's snapshot where the log begins; 0 if it has all operations.
+    pub(super) floor: u64,
 }
 
 /// How far one writer has come.
@@ -103,13 +105,10 @@ impl Replica {
             roster: Roster::default(),
             time: HybridTime::default(),
             beyond: Beyond::default(),
+            floor: 0,
         };
         let mut change = Change::default();
-        let mut w = Cbor::with_capacity(128);
-        w.array(2);
-        w.text(replica.repo.as_str());
-        w.text(&replica.device);
-        change.put(META.to_vec(), w.into_bytes());
+        replica.keep_meta(&mut change);
         let root = Writer {
             did_key: root.did_key().into(),
             key: root.clone(),
@@ -131,7 +130,12 @@ impl Replica {
         let Ok(Ipld::List(fields)) = dag_cbor::decode(&meta) else {
             return Err(unnamed("its first row"));
         };
-        let [Ipld::String(repo), Ipld::String(device)] = &fields[..] else {
+        let [
+            Ipld::String(repo),
+            Ipld::String(device),
+            Ipld::Integer(floor),
+        ] = &fields[..]
+        else {
             return Err(unnamed("its first row"));
         };
         let mut replica = Self {
@@ -140,6 +144,7 @@ impl Replica {
             roster: Roster::default(),
             time: HybridTime::default(),
             beyond: Beyond::default(),
+            floor: u64::try_from(*floor).map_err(|_| unnamed("its first row"))?,
         };
         let (from, to) = writers();
         for row in rows.range(&from, &to) {
@@ -170,6 +175,11 @@ impl Replica {
     /// The number under which this device may write.
     pub fn me(&self) -> Option<WriterId> {
         self.roster.find(&self.device)
+    }
+
+    /// The `did:key` of this device.
+    pub(super) fn device_name(&self) -> &str {
+        &self.device
     }
 
     /// How far each writer has come here.
@@ -277,6 +287,16 @@ impl Replica {
         }
     }
 
+    /// Writes the first row anew.
+    pub(super) fn keep_meta(&self, change: &mut Change) {
+        let mut w = Cbor::with_capacity(128);
+        w.array(3);
+        w.text(self.repo.as_str());
+        w.text(&self.device);
+        w.uint(self.floor);
+        change.put(META.to_vec(), w.into_bytes());
+    }
+
     pub(super) fn set_writer(&mut self, number: WriterId, writer: Writer, change: &mut Change) {
         change.put(writer_key(number), writer.encode());
         self.roster.0.insert(number, writer);
@@ -293,7 +313,7 @@ impl Replica {
         Operation::decode(block).map_err(|e| self.damaged(e.to_string()))
     }
 
-    pub(super) fn damaged(&self, what: impl Into<String>) -> ReplicaError {
+    pub(crate) fn damaged(&self, what: impl Into<String>) -> ReplicaError {
         ReplicaError::Damaged {
             repo: self.repo.clone(),
             what: what.into(),

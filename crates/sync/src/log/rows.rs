@@ -59,6 +59,7 @@ const OPERATION: u8 = b'o';
 const STATE: u8 = b's';
 const FORK: u8 = b'f';
 const FLOOR: u8 = b'b';
+const ACKNOWLEDGED: u8 = b'a';
 
 /// Key of a writer.
 pub(super) fn writer_key(writer: WriterId) -> Vec<u8> {
@@ -102,6 +103,11 @@ pub(super) fn floor_key(path: &str) -> Vec<u8> {
     key
 }
 
+/// All states that targets had when this device's log began.
+pub(super) fn floors() -> ([u8; 1], [u8; 1]) {
+    ([FLOOR], [FLOOR + 1])
+}
+
 /// All states.
 pub(super) fn states() -> ([u8; 1], [u8; 1]) {
     ([STATE], [STATE + 1])
@@ -110,6 +116,18 @@ pub(super) fn states() -> ([u8; 1], [u8; 1]) {
 /// The path in the key of a state.
 pub(super) fn path_of(key: &[u8]) -> Option<&str> {
     std::str::from_utf8(key.get(1..)?).ok()
+}
+
+/// Key of what a writer was known to have when it was last met.
+pub(super) fn acknowledged_key(writer: WriterId) -> Vec<u8> {
+    let mut key = vec![ACKNOWLEDGED];
+    key.extend_from_slice(&writer.to_be_bytes());
+    key
+}
+
+/// Whether a row is about others, not about the log.
+pub(super) fn is_acknowledged(key: &[u8]) -> bool {
+    key.first() == Some(&ACKNOWLEDGED)
 }
 
 /// Key of the proof that a writer signed two operations with one number.

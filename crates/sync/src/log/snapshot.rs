@@ -75,11 +75,10 @@ impl Snapshot {
     /// The blocks of records that the states name: contents that must come along, by what they are kept for.
     pub fn values(&self) -> Vec<(Hold, Cid)> {
         let mut out = Vec::new();
-        for (path, state) in &self.states {
+        for (_, state) in &self.states {
             let Some(state) = TargetState::decode(state) else {
                 continue;
             };
-            out.extend(state.base.map(|base| (Hold::base(path), base)));
             out.extend(
                 state
                     .candidates
@@ -120,7 +119,7 @@ impl Replica {
         }
         for state in self.states(rows) {
             let (path, state) = state?;
-            snapshot.states.push((path, state.encode()));
+            snapshot.states.push((path, state.settled().encode()));
         }
         Ok(snapshot)
     }
@@ -196,7 +195,7 @@ impl Replica {
             return Ok(Err(Refused::Ended));
         }
         for (path, state) in &snapshot.states {
-            if TargetState::decode(state).is_none() {
+            if TargetState::decode(state).is_none_or(|state| state.base.is_some()) {
                 return wrong("a state is none");
             }
             change.put(state_key(path.as_str()), state.clone());
@@ -210,6 +209,8 @@ impl Replica {
                 _ => return wrong("the block of a record is missing or another one"),
             }
         }
+        replica.floor = payload.seq;
+        replica.keep_meta(&mut change);
         Ok(Ok((replica, change)))
     }
 

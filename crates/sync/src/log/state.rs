@@ -77,12 +77,22 @@ impl TargetState {
         self.candidates.iter().max_by(|a, b| rank(a).cmp(&rank(b)))
     }
 
-    /// The record that stands at the target.
+    /// The record that stands at the target. Where each of several operations claims to have seen the others, none
+    /// does.
     pub fn value<'a>(&self, author: impl Fn(WriterId) -> &'a str) -> Option<Cid> {
         match self.winner(author) {
             Some(winner) => winner.value,
-            None => self.base,
+            None if self.seen.is_empty() => self.base,
+            None => None,
         }
+    }
+
+    /// The state without what stood there before the log, as snapshots have it: what a snapshot counts is never taken
+    /// back, so nothing comes of that record any more.
+    #[must_use]
+    pub fn settled(mut self) -> Self {
+        self.base = None;
+        self
     }
 
     /// The stored bytes.

@@ -39,6 +39,21 @@ pub(super) fn limits(replica: &Replica) -> Vec<(WriterId, u64)> {
     short.map(|(n, writer)| (n, writer.limit())).collect()
 }
 
+/// How far each writer has come.
+pub(super) fn write_heads(replica: &Replica) -> Vec<HeadFrame> {
+    let heads = replica.summary().heads.into_iter();
+    let frame = |head: crate::log::Head| HeadFrame {
+        writer: head.writer,
+        seq: head.seq,
+        id: match head.seq {
+            0 => Bytes::new(),
+            _ => Bytes::copy_from_slice(&head.id.0),
+        },
+        fork: head.fork.unwrap_or(0),
+    };
+    heads.map(frame).collect()
+}
+
 pub(super) fn read_head(head: &HeadFrame) -> Option<crate::log::Head> {
     let id = match head.seq {
         0 => [0; 32],

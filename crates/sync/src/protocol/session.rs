@@ -11,14 +11,13 @@ use crate::operation::Operation;
 
 use super::fork_search::ForkSearch;
 use super::frame::{
-    Body, Frame, FrameError, HeadFrame, Heads, Hello, MAX_OPERATIONS, OperationFrame, Operations,
-    PART_BYTES, ProofFrame, Proofs, Refusal, Same, SnapshotPart, TakenFrame, VERSION,
+    Body, Frame, FrameError, Heads, Hello, MAX_OPERATIONS, OperationFrame, Operations, ProofFrame,
+    Proofs, Refusal, Same, TakenFrame, VERSION,
 };
-use super::marks::{forks, limits, marks, read_head, split};
-use super::snapshot_archive::MAX_ARCHIVE_BYTES;
+use super::marks::{forks, limits, marks, read_head, split, write_heads};
 
 /// Frames with operations that may be on their way before the first is answered.
-const WINDOW: usize = 4;
+pub(super) const WINDOW: usize = 4;
 /// Bytes of operations and records from which on a frame is sent.
 const FULL: usize = 1 << 20;
 
@@ -47,6 +46,9 @@ pub enum Action {
     MakeSnapshot,
     /// Begin the log with this archive, and say so with [`Session::restored`].
     Restore(Bytes),
+    /// Take in this archive, which has what the other no longer has one by one, make it durable, and say so with
+    /// [`Session::rebased`].
+    Rebase(Bytes),
     /// Both have the same.
     Synced,
 }
@@ -88,7 +90,7 @@ pub enum Failure {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Stage {
+pub(super) enum Stage {
     /// Hello was not sent or not received yet.
     Greeting,
     /// Operations go both ways.
@@ -105,24 +107,28 @@ enum Stage {
 #[derive(Debug)]
 pub struct Session {
     opener: bool,
-    stage: Stage,
+    pub(super) stage: Stage,
     /// What the other has, as far as is known.
     theirs: VectorClock,
     /// Forks that the other knows.
     forks: BTreeMap<WriterId, u64>,
     /// Whether the other has said what it has.
-    heard: bool,
+    pub(super) heard: bool,
     /// What was said of this copy's writers, besides how far they have come: forks and limits.
-    said: Option<Vec<(WriterId, u64)>>,
+    pub(super) said: Option<Vec<(WriterId, u64)>>,
     /// The mark of this log when something was refused: once it is another one, the other should try again.
     refused_at: Option<Bytes>,
     pub(super) unanswered: usize,
     /// Batches that are being made durable here.
-    admitting: usize,
+    pub(super) admitting: usize,
     pub(super) searches: BTreeMap<WriterId, ForkSearch>,
-    snapshot: BytesMut,
-    synced: bool,
-    actions: VecDeque<Action>,
+    pub(super) snapshot: BytesMut,
+    /// Whether the other is being given the snapshot where the log here begins.
+    pub(super) catching_up: bool,
+    /// How often it was.
+    pub(super) archives: usize,
+    pub(super) synced: bool,
+    pub(super) actions: VecDeque<Action>,
 }
 
 impl Session {
@@ -149,6 +155,8 @@ impl Session {
             admitting: 0,
             searches: BTreeMap::new(),
             snapshot: BytesMut::new(),
+            catching_up: false,
+            archives: 0,
             synced: false,
             actions: VecDeque::new(),
         }
@@ -230,6 +238,7 @@ impl Session {
             {
                 self.collect(part)
             }
+            (Stage::Open, Body::SnapshotPart(part)) => self.collect(part),
             (Stage::Open, Body::Same(same)) => self.confirmed(copy, &same),
             (Stage::Open, Body::Heads(heads)) => self.hear(copy, &heads),
             (Stage::Open, Body::Operations(operations)) => self.take(copy, operations),
@@ -296,43 +305,6 @@ impl Session {
         Ok(())
     }
 
-    /// Hands the snapshot over that [`Action::MakeSnapshot`] asked for.
-    pub fn send_snapshot(&mut self, archive: &Bytes) {
-        let total = archive.len() as u64;
-        let mut at = 0;
-        while at < archive.len() {
-            let end = (at + PART_BYTES).min(archive.len());
-            let bytes = archive.slice(at..end);
-            self.send(Body::SnapshotPart(SnapshotPart { bytes, total }));
-            at = end;
-        }
-    }
-
-    fn collect(&mut self, part: SnapshotPart) -> Result<(), Failure> {
-        self.stage = Stage::Receiving;
-        let len = (self.snapshot.len() + part.bytes.len()) as u64;
-        if part.total > MAX_ARCHIVE_BYTES || len > part.total || part.bytes.is_empty() {
-            return Err(Failure::Protocol(
-                "a snapshot larger than it may be or said",
-            ));
-        }
-        self.snapshot.extend_from_slice(&part.bytes);
-        if len == part.total {
-            self.stage = Stage::Restoring;
-            let archive = std::mem::take(&mut self.snapshot).freeze();
-            self.actions.push_back(Action::Restore(archive));
-        }
-        Ok(())
-    }
-
-    /// The log was begun with the archive of [`Action::Restore`].
-    pub fn restored(&mut self) {
-        // The other gets this copy's heads, and answers with its own and whatever came meanwhile.
-        self.stage = Stage::Open;
-        self.heard = false;
-        self.said = None;
-    }
-
     /// Says what this copy has and sends what the other lacks, as far as the window allows.
     fn offer(&mut self, copy: &dyn Copy) -> Result<(), Failure> {
         let Some(replica) = copy.replica() else {
@@ -344,19 +316,10 @@ impl Session {
         if again || self.said.as_ref() != Some(&now) {
             self.said = Some(now);
             self.refused_at = None;
-            let heads = replica.summary().heads.into_iter().map(|head| HeadFrame {
-                writer: head.writer,
-                seq: head.seq,
-                id: match head.seq {
-                    0 => Bytes::new(),
-                    _ => Bytes::copy_from_slice(&head.id.0),
-                },
-                fork: head.fork.unwrap_or(0),
-            });
-            let heads = heads.collect();
+            let heads = write_heads(replica);
             self.send(Body::Heads(Heads { heads }));
         }
-        if !self.heard {
+        if !self.heard || self.catching_up {
             return Ok(());
         }
         self.offer_proofs(copy, replica)?;
@@ -368,7 +331,7 @@ impl Session {
         }
         while self.unanswered < WINDOW {
             let mut frame = Operations::default();
-            let mut bytes = 0;
+            let (mut bytes, mut gone) = (0, false);
             while bytes < FULL && frame.operations.len() < MAX_OPERATIONS {
                 // One at a time past the first: records may be large.
                 let room = match bytes {
@@ -376,9 +339,7 @@ impl Session {
                     _ => 1,
                 };
                 let missing = replica.missing(copy.rows(), &mut self.theirs, room)?;
-                if missing.gone {
-                    return Err(Failure::Gone);
-                }
+                gone |= missing.gone;
                 let more = missing.more;
                 for outgoing in missing.operations {
                     let value = match outgoing.value {
@@ -396,7 +357,11 @@ impl Session {
                 }
             }
             if frame.operations.is_empty() {
-                return Ok(());
+                // What is on its way may be what the other lacks.
+                return match gone && self.unanswered == 0 {
+                    true => self.catch_up(copy),
+                    false => Ok(()),
+                };
             }
             self.synced = false;
             // Large records can make a frame too large for one: each then goes by itself.
@@ -534,6 +499,10 @@ impl Session {
             .unanswered
             .checked_sub(1)
             .ok_or(Failure::Protocol("an answer to nothing"))?;
+        if std::mem::take(&mut self.catching_up) {
+            // It says what it has now.
+            self.heard = false;
+        }
         let (log, records) = marks(copy);
         if taken.log == log {
             if taken.records != records {

@@ -8,7 +8,9 @@ use ues_data::Cid;
 use ues_data::content_id::cid_from_bytes;
 use ues_repo::repo::write::RecordPath;
 
-use crate::log::Snapshot;
+use crate::log::{ReplicaError, Snapshot};
+
+use super::session::Copy;
 
 /// Most bytes of an archive.
 pub const MAX_ARCHIVE_BYTES: u64 = 256 << 20;
@@ -48,6 +50,32 @@ pub struct SnapshotArchive {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a snapshot: {0}")]
 pub struct ArchiveError(String);
+
+/// The snapshot where a log begins, for a device that has a log which ends before it; `None` if nothing is before it.
+/// Such a device has the records from before the log, so none come along.
+///
+/// # Errors
+/// When the copy cannot be read.
+pub fn floor_archive(copy: &dyn Copy) -> Result<Option<Bytes>, ReplicaError> {
+    let Some(replica) = copy.replica() else {
+        return Ok(None);
+    };
+    let Some(snapshot) = replica.floor_snapshot(copy.rows())? else {
+        return Ok(None);
+    };
+    let mut blocks = BTreeMap::new();
+    for (_, cid) in snapshot.values() {
+        let block = copy.block(&cid)?;
+        let block = block.ok_or_else(|| replica.damaged("the block of a record is missing"))?;
+        blocks.insert(cid, block);
+    }
+    let archive = SnapshotArchive {
+        snapshot,
+        blocks,
+        car: Bytes::new(),
+    };
+    Ok(Some(archive.write()))
+}
 
 impl SnapshotArchive {
     /// The archive's bytes.

@@ -1,11 +1,13 @@
 //! Logs in the node's store: one for each repository that several devices hold, written in the batches of the
 //! repository's own commits.
 
+mod compact;
 mod copy;
 mod replicas;
 mod rows;
 mod shared;
 
+pub use compact::{CompactPolicy, Compacted};
 pub use copy::StoredCopy;
 pub use replicas::{Device, Replicas, ReplicasError};
 pub use shared::State;

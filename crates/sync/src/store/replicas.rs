@@ -249,22 +249,24 @@ impl Replicas {
         Ok(taken)
     }
 
-    /// Takes in proofs against writers that contradicted themselves. What proves nothing is ignored.
+    /// Takes in proofs against writers that contradicted themselves. Answers which of them prove nothing, and why.
     pub async fn admit_proofs(
         &self,
         did: &Did,
         proofs: Vec<[Bytes; 2]>,
     ) -> Result<Taken, ReplicasError> {
+        let mut taken = Taken::default();
         self.change(did, |replica, rows, change| {
             for proof in proofs {
                 if let Err(refused) = replica.admit_proof(rows, proof, change)? {
                     tracing::warn!(%did, %refused, "a proof that proves nothing");
+                    taken.results.push(Err(refused));
                 }
             }
             Ok(())
         })
         .await?;
-        Ok(Taken::default())
+        Ok(taken)
     }
 
     /// Signs what the repository is now and packs it up for a new device.
@@ -390,7 +392,7 @@ impl Replicas {
     }
 
     /// Changes a log, and the records that follow from it, in one batch.
-    async fn change<F>(&self, did: &Did, work: F) -> Result<(), ReplicasError>
+    pub(super) async fn change<F>(&self, did: &Did, work: F) -> Result<(), ReplicasError>
     where
         F: FnOnce(&mut Replica, &StoredRows, &mut Change) -> Result<(), ReplicaError> + Send,
     {
@@ -458,12 +460,33 @@ impl Replicas {
         Ok(out)
     }
 
-    fn rows(&self, owner: u64) -> StoredRows {
+    pub(super) fn rows(&self, owner: u64) -> StoredRows {
         StoredRows {
             repos: self.0.repos.clone(),
             rows: self.0.rows.clone(),
             state: self.0.repos.store().snapshot(),
             owner,
+        }
+    }
+
+    pub(super) fn store(&self) -> &ues_storage::Store {
+        self.0.repos.store()
+    }
+
+    /// The root of the record tree, once asked for; with nothing in flight it is that of the log.
+    pub(super) fn records_root(
+        &self,
+        did: &Did,
+    ) -> impl FnOnce() -> Result<Cid, ReplicaError> + Send + use<> {
+        let (repos, did) = (self.0.repos.clone(), did.clone());
+        move || {
+            let damaged = |e: RepoError| ReplicaError::Damaged {
+                repo: did.clone(),
+                what: e.to_string(),
+            };
+            let head = repos.head(&did).map_err(damaged)?;
+            let head = head.ok_or_else(|| damaged(RepoError::NotFound(did.clone())))?;
+            Ok(head.data)
         }
     }
 
@@ -496,7 +519,7 @@ impl Replicas {
         self.0.shared.read().get(did).cloned()
     }
 
-    fn needed(&self, did: &Did) -> Result<Arc<Shared>, ReplicasError> {
+    pub(super) fn needed(&self, did: &Did) -> Result<Arc<Shared>, ReplicasError> {
         self.shared(did)
             .ok_or_else(|| ReplicasError::NotShared(did.clone()))
     }
@@ -507,7 +530,7 @@ impl Replicas {
         key.ok_or_else(|| ReplicasError::NoRootKey(did.clone()))
     }
 
-    fn root_key(&self, did: &Did) -> Result<Arc<SigningKey>, ReplicasError> {
+    pub(super) fn root_key(&self, did: &Did) -> Result<Arc<SigningKey>, ReplicasError> {
         let key = self.account_key(did)?;
         let is_root = match self.shared(did) {
             Some(shared) => *shared.state.borrow().replica.roster().author(ROOT) == *key.did_key(),
@@ -589,7 +612,7 @@ impl OperationLog for Replicas {
     }
 }
 
-fn now_ms() -> u64 {
+pub(super) fn now_ms() -> u64 {
     let since = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap_or_default();

@@ -1,6 +1,8 @@
 //! Devices in memory, and the sessions between them.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use ues_data::Cid;
@@ -9,6 +11,8 @@ use ues_repo::repo::write::RecordPath;
 use ues_repo::syntax::Did;
 use ues_sync::clock::WriterId;
 use ues_sync::log::{Change, Hold, Incoming, LocalChange, MemoryRows, Replica, ReplicaError, Rows};
+use ues_sync::operation::{Operation, OperationId};
+use ues_sync::protocol::file::{FileError, FileReader, Import, ImportAction, Report};
 use ues_sync::protocol::{Action, Copy, Failure, Session, SnapshotArchive, Taken};
 
 /// Random numbers that a seed repeats (SplitMix64).
@@ -50,6 +54,21 @@ pub fn content(text: &str) -> (Cid, Bytes) {
     let map = BTreeMap::from([("text".to_owned(), ues_data::Ipld::String(text.to_owned()))]);
     let bytes = Bytes::from(ues_data::dag_cbor::encode(&ues_data::Ipld::Map(map)).unwrap());
     (ues_data::dag_cbor_cid(&bytes), bytes)
+}
+
+thread_local! {
+    /// All operations that any device of the world ever had in its log, and their records.
+    static EVER: RefCell<HashMap<OperationId, (Operation, Option<Bytes>)>> = RefCell::default();
+}
+
+/// How many operations were dropped because a snapshot has them, in all runs.
+pub static DROPPED: AtomicU64 = AtomicU64::new(0);
+/// How often a device caught up with a snapshot, in all runs.
+pub static CAUGHT_UP: AtomicU64 = AtomicU64::new(0);
+
+/// An operation that some device had in its log once, and its record.
+pub fn ever(id: OperationId) -> Option<(Operation, Option<Bytes>)> {
+    EVER.with_borrow(|ever| ever.get(&id).cloned())
 }
 
 /// A device: its key, and all that it has on its disk.
@@ -105,6 +124,15 @@ impl Device {
             self.holds.remove(&(hold, cid));
         }
         for (key, value) in change.rows {
+            if let (Some(b'o'), Some(block)) = (key.first(), &value) {
+                let operation = Operation::decode(block.clone()).unwrap();
+                let record = operation.payload.action.value();
+                let record = record.and_then(|cid| self.blocks.get(cid).cloned());
+                EVER.with_borrow_mut(|ever| {
+                    let known = ever.entry(operation.id()).or_insert((operation, None));
+                    known.1 = known.1.take().or(record);
+                });
+            }
             match value {
                 Some(value) => self.rows.rows.insert(key, value),
                 None => self.rows.rows.remove(&key),
@@ -213,6 +241,7 @@ pub struct World {
 impl World {
     /// A repository with some records from before the log.
     pub fn new(seed: u64) -> Self {
+        EVER.with_borrow_mut(HashMap::clear);
         let mut secret = [9; 32];
         secret[..8].copy_from_slice(&seed.to_be_bytes());
         let root = SigningKey::from_bytes(KeyKind::K256, &secret).unwrap();
@@ -439,12 +468,20 @@ impl Link {
                     self.failed = Some(Failure::Protocol("a bad snapshot"));
                 }
             }
+            Action::Rebase(archive) => {
+                if rebase(&mut world.devices[index], archive).is_some() {
+                    self.sessions[side].rebased(&world.devices[index]);
+                } else {
+                    assert!(self.tampered, "a snapshot was refused");
+                    self.failed = Some(Failure::Protocol("a bad snapshot"));
+                }
+            }
             Action::Synced => {}
         }
     }
 }
 
-fn snapshot(world: &mut World) -> Bytes {
+pub fn snapshot(world: &mut World) -> Bytes {
     let device = &mut world.devices[0];
     let now = world.now_ms.saturating_add_signed(device.skew);
     let mut change = Change::default();
@@ -472,7 +509,7 @@ fn snapshot(world: &mut World) -> Bytes {
     .write()
 }
 
-fn restore(world: &mut World, index: usize, archive: Bytes) -> Option<()> {
+pub fn restore(world: &mut World, index: usize, archive: Bytes) -> Option<()> {
     let archive = SnapshotArchive::read(archive).ok()?;
     let mut device = world.devices[index].clone();
     let mut rest = &archive.car[..];
@@ -506,6 +543,95 @@ fn restore(world: &mut World, index: usize, archive: Bytes) -> Option<()> {
     device.commit(change);
     world.devices[index] = device;
     Some(())
+}
+
+/// Catches up with a snapshot; `None` if it is refused.
+pub fn rebase(device: &mut Device, archive: Bytes) -> Option<bool> {
+    let archive = SnapshotArchive::read(archive).ok()?;
+    let blocks = device.blocks.clone();
+    let mut change = Change::default();
+    let replica = device.replica.as_mut().unwrap();
+    let block = |cid: &Cid| Ok(blocks.get(cid).cloned());
+    let rebased = replica
+        .rebase(
+            &device.rows,
+            &archive.snapshot,
+            &archive.blocks,
+            &block,
+            &mut change,
+        )
+        .unwrap();
+    let rebased = rebased.ok()?;
+    CAUGHT_UP.fetch_add(rebased.into(), Ordering::Relaxed);
+    device.commit(change);
+    Some(rebased)
+}
+
+/// Makes a snapshot that is in the log its beginning, and drops what is before it.
+pub fn prune(device: &mut Device, root_seq: u64, slice: usize) {
+    let mut change = Change::default();
+    let replica = device.replica.as_mut().unwrap();
+    let pruned = replica.prune(&device.rows, root_seq, &mut change).unwrap();
+    pruned.unwrap();
+    device.commit(change);
+    sweep(device, slice);
+}
+
+/// Drops some of what is before the beginning.
+pub fn sweep(device: &mut Device, slice: usize) {
+    let mut change = Change::default();
+    let replica = device.replica.as_ref().unwrap();
+    let dropped = replica.sweep(&device.rows, slice, &mut change).unwrap();
+    DROPPED.fetch_add(dropped as u64, Ordering::Relaxed);
+    device.commit(change);
+}
+
+/// Takes a file in, frame by frame.
+pub fn import(world: &mut World, index: usize, file: &[u8]) -> Result<Report, FileError> {
+    let mut reader = FileReader::default();
+    let mut import = Import::default();
+    for piece in file.chunks(1000) {
+        reader.push(piece);
+        while let Some(frame) = reader.next()? {
+            let now = world.devices[index].now(world.now_ms);
+            let device = &mut world.devices[index];
+            let mut change = Change::default();
+            let mut taken = Taken::default();
+            match import.receive(frame)? {
+                ImportAction::Nothing => {}
+                ImportAction::Begin(did) => {
+                    if did != repo().as_str() {
+                        return Err(FileError::Malformed("another repository"));
+                    }
+                }
+                ImportAction::Snapshot(archive) => {
+                    let taken = match device.replica {
+                        Some(_) => rebase(device, archive).map(drop),
+                        None => restore(world, index, archive),
+                    };
+                    taken.ok_or(FileError::Malformed("a bad snapshot"))?;
+                }
+                ImportAction::Admit(batch) => {
+                    let replica = device.replica.as_mut().unwrap();
+                    for incoming in batch {
+                        let result = replica.admit(&device.rows, incoming, now, &mut change);
+                        taken.results.push(result.unwrap());
+                    }
+                    device.commit(change);
+                }
+                ImportAction::AdmitProofs(proofs) => {
+                    let replica = device.replica.as_mut().unwrap();
+                    for proof in proofs {
+                        let result = replica.admit_proof(&device.rows, proof, &mut change);
+                        taken.results.extend(result.unwrap().err().map(Err));
+                    }
+                    device.commit(change);
+                }
+            }
+            import.taken(&taken);
+        }
+    }
+    import.finish(&world.devices[index])
 }
 
 /// A frame with something that nobody was allowed to sign, or that is nothing at all.

@@ -226,6 +226,27 @@ impl Client {
         self.json(self.admin_request(path, input)?).await
     }
 
+    /// Sends bytes to one of the operator's own routes.
+    ///
+    /// # Errors
+    /// What the node answers.
+    pub async fn admin_upload<S>(
+        &self,
+        path: &str,
+        params: &[(&str, &str)],
+        body: S,
+    ) -> Outcome<Value>
+    where
+        S: Stream<Item = std::io::Result<Bytes>> + Send + 'static,
+    {
+        let path = format!("/admin/v1/{path}{}", query_string(params));
+        let body = Body::from_stream(body);
+        let mut request = request(Method::POST, &path, Some(&self.secret), body)?;
+        let mime = http::HeaderValue::from_static("application/octet-stream");
+        request.headers_mut().insert(CONTENT_TYPE, mime);
+        self.json(request).await
+    }
+
     /// Starts long work by one of the operator's own routes; it answers line by line, each line JSON, the last
     /// one with the result. Every other line goes to `each`.
     ///

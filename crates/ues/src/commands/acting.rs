@@ -13,6 +13,7 @@ pub struct As {
     /// The account, by handle or DID; not needed while the node has just one
     #[arg(
         long = "as",
+        alias = "account",
         value_name = "ACCOUNT",
         env = "UES_AS",
         hide_env_values = true
@@ -21,6 +22,11 @@ pub struct As {
 }
 
 impl As {
+    /// Whom an argument of another kind names.
+    pub fn of(account: Option<String>) -> Self {
+        Self { account }
+    }
+
     /// The named account, or the only one of the node.
     ///
     /// # Errors

@@ -38,6 +38,27 @@ and on the other one, with the link that this shows:
         #[arg(long)]
         yes: bool,
     },
+    /// Shows this device's key, for `ues device grant` where the account is
+    Key,
+    /// Lets a device in that cannot be reached over a network, by its key
+    #[command(after_help = "\
+Example, for two machines that never meet:
+  ues device key                                     on the new one: shows did:key:z6Mk…
+  ues device grant did:key:z6Mk… --name phone        on the one that has the account
+  ues sync export --snapshot /media/stick/alice.uessync
+and on the new one the command that `grant` has shown:
+  ues sync import /media/stick/alice.uessync --root did:key:zQ3s…")]
+    Grant {
+        /// Its key, as `ues device key` shows it there
+        #[arg(value_name = "KEY")]
+        key: String,
+        /// What to call it
+        #[arg(long)]
+        name: String,
+        /// Whose repository.
+        #[command(flatten)]
+        acting: As,
+    },
     /// Lists the devices of a repository
     #[command(visible_alias = "list")]
     Ls {
@@ -66,6 +87,34 @@ pub async fn run(context: &Context, command: Command) -> Outcome {
         Command::Invite { acting, yes } => invite(context, client, &acting, yes).await,
         Command::Join { ticket, yes } => join(context, client, &ticket, yes).await,
         Command::Ls { acting } => list(context, client, &acting).await,
+        Command::Key => {
+            let answer = client.admin_get("device/key", &[]).await?;
+            let key = answer["key"].as_str().unwrap_or_default().to_owned();
+            context.output.line(&answer, key);
+            Ok(())
+        }
+        Command::Grant { key, name, acting } => {
+            let account = acting.name(client).await?;
+            let input = json!({ "account": account, "key": key, "name": name });
+            let answer = client.admin_post("device/grant", &input).await?;
+            let root = answer["root"].as_str().unwrap_or_default().to_owned();
+            context.output.result(&answer, |out| {
+                writeln!(
+                    out,
+                    "{name} may write. Write it a file that it can begin with:\n"
+                )?;
+                writeln!(out, "  {STRONG}ues sync export --snapshot FILE{STRONG:#}\n")?;
+                writeln!(
+                    out,
+                    "and there, compare the key letter by letter if the file may be another's:\n"
+                )?;
+                writeln!(
+                    out,
+                    "  {STRONG}ues sync import FILE --root {root}{STRONG:#}"
+                )
+            });
+            Ok(())
+        }
         Command::Revoke { device, acting } => {
             let account = acting.name(client).await?;
             let input = json!({ "account": account, "device": device });

@@ -11,6 +11,7 @@ pub mod config;
 pub mod device;
 pub mod key;
 pub mod lexicon;
+pub mod log;
 pub mod mail;
 pub mod peer;
 pub mod pin;
@@ -93,6 +94,7 @@ async fn run_async(context: &Context, command: Command) -> Outcome {
         Command::Pin(command) => pin::run(context, command).await,
         Command::Key(command) => key::run(context, command).await,
         Command::Device(command) => device::run(context, command).await,
+        Command::Log(args) => log::run(context, args).await,
         Command::Sync(command) => sync::run(context, command).await,
         Command::Peer(command) => peer::run(context, command).await,
         Command::Worker(command) => worker::run(context, command).await,

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::Context;
 use super::acting::{As, Place, json_argument};
+use super::log;
 use crate::client::Client;
 use crate::failure::{Failure, Outcome};
 use crate::output::{FAINT, STRONG, Table};
@@ -83,6 +84,18 @@ Examples:
         /// Oldest first
         #[arg(long)]
         reverse: bool,
+    },
+    /// Shows all versions of a record that the log of its devices has, which one counts, and why
+    #[command(after_help = "\
+Example:
+  ues record history at://alice.test/com.example.note/shopping
+
+A version that lost against one that it did not know is kept until somebody writes who has seen both: it can be read \
+here and written again.")]
+    History {
+        /// at://ACCOUNT/COLLECTION/KEY
+        #[arg(value_name = "URI")]
+        uri: String,
     },
     /// Searches the records of a collection by its indexes
     #[command(after_help = "\
@@ -168,6 +181,7 @@ pub async fn run(context: &Context, command: Command) -> Outcome {
             });
             Ok(())
         }
+        Command::History { uri } => history(context, client, &Place::parse(&uri)?).await,
         Command::Put { uri, value, swap } => {
             let place = Place::parse(&uri)?;
             let record = typed(json_argument(&value)?, &place.collection);
@@ -401,4 +415,50 @@ fn one_line(value: &Value) -> String {
         Some((cut, _)) => format!("{}…", text.get(..cut).unwrap_or_default()),
         None => text,
     }
+}
+
+async fn history(context: &Context, client: &Client, place: &Place) -> Outcome {
+    let params = [
+        ("account", place.repo.as_str()),
+        ("collection", place.collection.as_str()),
+        ("rkey", place.rkey.as_str()),
+    ];
+    let answer = client.admin_get("record/history", &params).await?;
+    let versions = answer["versions"].as_array().cloned().unwrap_or_default();
+    context.output.result(&answer, |out| {
+        if versions.is_empty() {
+            writeln!(
+                out,
+                "{FAINT}no device has written it since the log began{FAINT:#}"
+            )?;
+        }
+        for version in &versions {
+            let action = match version["action"].as_str() {
+                Some(action) => action,
+                // Only the state is left of it.
+                None if version["cid"].is_null() => "delete",
+                None => "written",
+            };
+            let mark = if version["standing"] == "won" {
+                "*"
+            } else {
+                " "
+            };
+            writeln!(
+                out,
+                "{mark} {FAINT}{}{FAINT:#} {STRONG}{}{STRONG:#} {action} {FAINT}{}{FAINT:#}",
+                version["time"].as_str().unwrap_or_default(),
+                log::who(version),
+                version["cid"].as_str().unwrap_or_default(),
+            )?;
+            if version["value"].is_object() {
+                writeln!(out, "    {}", version["value"])?;
+            }
+            let only = "counts: whoever wrote it had seen all others";
+            let outcome = log::outcome(version).unwrap_or_else(|| only.to_owned());
+            writeln!(out, "    {outcome}")?;
+        }
+        Ok(())
+    });
+    Ok(())
 }

@@ -367,6 +367,20 @@ pub const SETTINGS: &[Setting] = &[
         help: "What this device is called on others. Empty: the machine's name.",
     },
     Setting {
+        key: "network.compact_hours",
+        kind: Kind::Count,
+        default: "24",
+        help: "How often, in hours, the logs of shared repositories are compacted: operations that all devices have are\n\
+               dropped, and what was deleted is gone. 0: only by `ues sync compact`.",
+    },
+    Setting {
+        key: "network.away_days",
+        kind: Kind::Count,
+        default: "90",
+        help: "Days that operations are kept for a device that does not show itself. One that comes back later gets a\n\
+               snapshot instead; what it wrote meanwhile is not lost.",
+    },
+    Setting {
         key: "nats.username",
         kind: Kind::Text,
         default: "",

@@ -271,6 +271,10 @@ pub struct Network {
     pub relay_server: bool,
     /// What this device is called; empty for the machine's name.
     pub device_name: String,
+    /// How often logs are compacted, in hours; 0 for never.
+    pub compact_hours: u64,
+    /// Days after which a device that does not show itself is not waited for.
+    pub away_days: u64,
 }
 
 /// When the network starts.

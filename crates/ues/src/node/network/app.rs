@@ -18,7 +18,7 @@ use ues_repo::crypto::VerifyingKey;
 use ues_repo::repo::RepoError;
 use ues_repo::syntax::{AtIdentifier, Did};
 
-use super::PeerNetwork;
+use super::{PeerNetwork, compact, file, history};
 use crate::node::operator::{Answer, Refusal, authorize};
 
 /// How long a question after a handshake waits for news.
@@ -33,9 +33,9 @@ pub struct NetworkApp {
 }
 
 #[derive(Clone)]
-struct Desk {
-    ctx: Context,
-    network: PeerNetwork,
+pub(super) struct Desk {
+    pub ctx: Context,
+    pub network: PeerNetwork,
     pairings: Arc<Mutex<Pairings>>,
 }
 
@@ -78,7 +78,15 @@ impl App for NetworkApp {
             .route("/device/join", post(join))
             .route("/device/pairing", get(pairing).post(confirm))
             .route("/device/revoke", post(revoke))
+            .route("/device/key", get(key))
+            .route("/device/grant", post(grant))
             .route("/sync", get(sync))
+            .route("/sync/heads", get(file::heads))
+            .route("/sync/export", get(file::export))
+            .route("/sync/import", post(file::import))
+            .route("/sync/compact", post(compact::compact))
+            .route("/sync/log", get(history::log))
+            .route("/record/history", get(history::history))
             .route("/network", get(network))
             .route("/peer/add", post(add_peer))
             .with_state(desk)
@@ -120,12 +128,19 @@ struct Revoke {
 }
 
 #[derive(Deserialize)]
+struct Grant {
+    account: String,
+    key: String,
+    name: String,
+}
+
+#[derive(Deserialize)]
 struct Address {
     address: String,
 }
 
 impl Desk {
-    fn account(&self, name: &str) -> Result<Arc<ues_atproto::Account>, Refusal> {
+    pub fn account(&self, name: &str) -> Result<Arc<ues_atproto::Account>, Refusal> {
         let id = AtIdentifier::parse(name)
             .map_err(|_| Refusal::invalid(format!("{name:?} is neither a handle nor a DID")))?;
         let account = self.ctx.accounts.by_identifier(&id);
@@ -150,7 +165,7 @@ impl Desk {
     }
 }
 
-fn invalid(error: impl std::fmt::Display) -> Refusal {
+pub(super) fn invalid(error: impl std::fmt::Display) -> Refusal {
     Refusal::invalid(error.to_string())
 }
 
@@ -241,6 +256,35 @@ fn stage(event: &Event) -> &'static str {
 async fn confirm(State(desk): State<Desk>, Json(input): Json<Confirm>) -> Answer {
     desk.kept(input.id)?.answer(input.same).await;
     Ok(Json(json!({})))
+}
+
+/// `GET device/key`: the key of this device.
+async fn key(State(desk): State<Desk>) -> Answer {
+    Ok(Json(
+        json!({ "key": desk.network.0.replicas.device().did_key() }),
+    ))
+}
+
+/// `POST device/grant {account, key, name}`: lets a device write that is not here to be paired with.
+async fn grant(State(desk): State<Desk>, Json(input): Json<Grant>) -> Answer {
+    let account = desk.account(&input.account)?;
+    let replicas = &desk.network.0.replicas;
+    let key = VerifyingKey::from_did_key(&input.key).map_err(|_| {
+        invalid(format!(
+            "{:?} is not a device's key: `ues device key` shows it there",
+            input.key
+        ))
+    })?;
+    let name: ues_sync::pairing::DeviceName = input.name.parse().map_err(invalid)?;
+    let writer = replicas
+        .grant(&account.did, &key, name.as_str())
+        .await
+        .map_err(invalid)?;
+    let devices = replicas.devices(&account.did).map_err(Refusal::internal)?;
+    let root = devices.iter().find(|d| d.root).map(|d| d.key.as_str());
+    Ok(Json(json!({
+        "writer": writer, "name": name.as_str(), "did": account.did.as_str(), "root": root,
+    })))
 }
 
 /// `POST device/revoke {account, device}`: by number, name or key.

@@ -55,7 +55,7 @@ impl PeerNetwork {
 
     /// An account without a password, and an empty repository that this device's key signs: what others see of it are
     /// the root's commits.
-    async fn make_room(&self, did: &Did, handle: Option<&Handle>) -> Result<(), String> {
+    pub(super) async fn make_room(&self, did: &Did, handle: Option<&Handle>) -> Result<(), String> {
         let text = |e: &dyn std::fmt::Display| e.to_string();
         let ctx = &self.0.ctx;
         if ctx.accounts.by_did(did).map_err(|e| text(&e))?.is_some() {

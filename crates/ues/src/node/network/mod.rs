@@ -3,7 +3,10 @@
 
 mod app;
 mod blocks;
+mod compact;
 mod fetcher;
+mod file;
+mod history;
 mod join;
 mod known;
 mod provide;
@@ -43,6 +46,7 @@ struct Parts {
     known: KnownRows,
     config: crate::config::Network,
     running: tokio::sync::Mutex<Option<Running>>,
+    compacting: parking_lot::Mutex<Option<tokio::task::JoinHandle<()>>>,
 }
 
 impl PeerNetwork {
@@ -58,6 +62,7 @@ impl PeerNetwork {
             config: config.network.clone(),
             replicas,
             running: tokio::sync::Mutex::new(None),
+            compacting: parking_lot::Mutex::new(None),
         }));
         this.bring_blobs();
         Ok(this)
@@ -95,6 +100,10 @@ impl PeerNetwork {
     /// Starts it if it should always run, or a repository is shared with other devices. A failure is told and leaves the
     /// node without.
     pub async fn serve(&self) {
+        let compacting = tokio::spawn(self.clone().keep_compact());
+        if let Some(before) = self.0.compacting.lock().replace(compacting) {
+            before.abort();
+        }
         let always = self.0.config.start == NetworkStart::Always;
         let needed = always || !self.0.replicas.list().is_empty();
         if !self.0.config.enabled || !needed {
@@ -128,6 +137,9 @@ impl PeerNetwork {
 
     /// Ends it, and keeps what it learned about peers.
     pub async fn stop(&self) {
+        if let Some(compacting) = self.0.compacting.lock().take() {
+            compacting.abort();
+        }
         let running = self.0.running.lock().await.take();
         if let Some(running) = running {
             self.0.known.keep(running.network.known_peers().await).await;
