@@ -14,28 +14,13 @@ export const note = (text) => ({ $type: NOTE, text, createdAt: new Date().toISOS
 
 /** A client of a node that needs no password: the operator's session. */
 export async function agentOf(node, did) {
-  const secret = (await readFile(path.join(node.data, 'operator-secret'), 'utf8')).trim()
-  const answer = await fetch(`${node.server.url}/admin/v1/session`, {
-    method: 'POST',
-    headers: { authorization: `Bearer ${secret}`, 'content-type': 'application/json' },
-    body: JSON.stringify({ account: did }),
-  })
-  const session = await answer.json()
+  const session = await operatorSession(node, did)
   const write = (method, input) => call(node, session, `com.atproto.repo.${method}`, { repo: did, collection: NOTE, ...input })
   return {
     create: (text, rkey) => write('createRecord', { rkey, record: note(text) }),
     put: (rkey, text) => write('putRecord', { rkey, record: note(text) }),
     remove: (rkey) => write('deleteRecord', { rkey }),
   }
-}
-
-async function call(node, session, nsid, body) {
-  const res = await fetch(`${node.server.url}/xrpc/${nsid}`, {
-    method: 'POST',
-    headers: { authorization: `Bearer ${session.accessJwt}`, 'content-type': 'application/json' },
-    body: JSON.stringify(body),
-  })
-  return { status: res.status, ...(await res.json()) }
 }
 
 /** A node whose peer-to-peer port stays the same when it is started again. */

@@ -70,8 +70,14 @@ impl Fixture {
     }
 
     fn is_public(&self, cid: &Cid) -> bool {
-        let has = self.repos.has_public_block(cid.hash(), MAX, &|_, _| false).unwrap();
-        let bytes = self.repos.public_block(cid.hash(), MAX, &|_, _| false).unwrap();
+        let has = self
+            .repos
+            .has_public_block(cid.hash(), MAX, &|_, _| false)
+            .unwrap();
+        let bytes = self
+            .repos
+            .public_block(cid.hash(), MAX, &|_, _| false)
+            .unwrap();
         assert_eq!(bytes.is_some(), has);
         has
     }
@@ -113,9 +119,16 @@ async fn what_is_public_follows_the_state_of_the_repository() {
     assert!(it.is_public(&blob) && it.is_public(&cid));
     let commit = it.repos.head(&it.did).unwrap().unwrap().commit;
     assert!(it.is_public(&commit));
-    let bytes = it.repos.public_block(blob.hash(), MAX, &|_, _| false).unwrap().unwrap();
+    let bytes = it
+        .repos
+        .public_block(blob.hash(), MAX, &|_, _| false)
+        .unwrap()
+        .unwrap();
     assert_eq!(bytes, content);
-    let too_large = it.repos.public_block(blob.hash(), 5, &|_, _| false).unwrap();
+    let too_large = it
+        .repos
+        .public_block(blob.hash(), 5, &|_, _| false)
+        .unwrap();
     assert_eq!(too_large, None);
 
     for status in [Status::Deactivated, Status::Takendown, Status::Suspended] {

@@ -13,8 +13,8 @@ use tokio::sync::{mpsc, watch};
 use ues_repo::crypto::VerifyingKey;
 use ues_repo::syntax::{Did, Handle};
 use ues_sync::pairing::{
-    Action, Code, DEFAULT_LIFETIME, Device, DeviceName, Invitation, Inviter, MAX_MESSAGE, Repository,
-    SecretBytes,
+    Action, Code, DEFAULT_LIFETIME, Device, DeviceName, Invitation, Inviter, MAX_MESSAGE,
+    Repository, SecretBytes,
 };
 use ues_sync::store::Replicas;
 
