@@ -41,6 +41,7 @@ fn open(engine: &MemoryEngine, keys: &NodeKeys, nursery_bytes: usize) -> Node {
         accounts: keys.accounts.clone(),
         sessions: keys.sessions.clone(),
         plc_rotation: keys.plc_rotation.clone(),
+        admins: ues_atproto::Admins::default(),
     };
     Node::over(common::config(), store, keys)
 }
