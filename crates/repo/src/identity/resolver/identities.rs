@@ -137,7 +137,7 @@ impl Resolver {
         labels.remove(0);
         let domain = labels.join(".").to_ascii_lowercase();
         let found = self.network.dns.lexicon_did(&domain).await?;
-        found.ok_or_else(|| ResolveError::NoLexiconAuthority(domain))
+        found.ok_or(ResolveError::NoLexiconAuthority(domain))
     }
 
     /// Forgets a DID, after an `#identity` event for example.

@@ -41,9 +41,7 @@ pub fn public_only(builder: ClientBuilder) -> ClientBuilder {
 pub fn is_public_url(url: &reqwest::Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     let bare = host.trim_start_matches('[').trim_end_matches(']');
-    url.scheme() == "https"
-        && !host.is_empty()
-        && bare.parse().map_or(true, |address| is_public(address))
+    url.scheme() == "https" && !host.is_empty() && bare.parse().map_or(true, is_public)
 }
 
 /// Whom a question may reach.
