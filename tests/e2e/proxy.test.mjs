@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { after, before, describe, it } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
 import { gzipSync } from 'node:zlib'
 import { createServiceJwt } from '@atproto/xrpc-server'
 import { newAccount } from '../lib/accounts.mjs'
@@ -155,6 +156,25 @@ describe('a method that this node does not serve', () => {
     appview.answer('com.example.closes', (_, res) => void res.destroy())
     const got = await both((side) => query(side.server, 'com.example.closes', {}, as(side)))
     assert.deepEqual([got.status, got.error], [502, 'UpstreamFailure'])
+  })
+
+  it('is not waited for without end', async () => {
+    appview.answer('com.example.sleeps', () => undefined)
+    const [a, b] = await Promise.all([ours, theirs].map((side) => query(side.server, 'com.example.sleeps', {}, as(side))))
+    assert.deepEqual([a.status, a.error], [502, 'UpstreamFailure'])
+    assert.deepEqual(gist(a), gist(b))
+  })
+
+  it('waits for a client that pauses', async () => {
+    const body = async function* () {
+      yield 'one '
+      await delay(12_000)
+      yield 'two'
+    }
+    const headers = { authorization: `Bearer ${ours.account.token}`, 'content-type': 'text/plain' }
+    const res = await fetch(`${ours.server.url}/xrpc/com.example.slow`, { method: 'POST', headers, body: body(), duplex: 'half' })
+    assert.equal(res.status, 200)
+    assert.equal(appview.last('com.example.slow').body.toString(), 'one two')
   })
 
   it('is not followed to another place', async () => {

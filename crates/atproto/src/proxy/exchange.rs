@@ -1,7 +1,6 @@
 //! One request to another service and its answer, both streamed and bounded.
 
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -9,7 +8,6 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures::stream::try_unfold;
 use http::{HeaderMap, HeaderName, Method as Verb, StatusCode, header};
-use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -19,6 +17,7 @@ use crate::xrpc::{Pieces, XrpcError};
 use super::client::unreachable;
 use super::decode::decode;
 use super::target::Target;
+use super::upload::Upload;
 
 /// Headers about the content of an answer that clients get.
 const CONTENT: [HeaderName; 4] = [
@@ -33,6 +32,8 @@ const PASSED: [&str; 3] = [
     "atproto-content-labelers",
     "retry-after",
 ];
+/// How often a client that pauses in its body is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// Longest error message that is passed on, in characters.
 const MAX_MESSAGE: usize = 4096;
 
@@ -123,7 +124,7 @@ pub async fn exchange(
     let mut sending = std::pin::pin!(request.send());
     let patience = config.headers_timeout();
     let answer = loop {
-        let until = upload.last_piece() + patience;
+        let until = (upload.last_piece() + patience).max(Instant::now() + LOOK_AGAIN);
         tokio::select! {
             answer = &mut sending => break answer.map_err(|e| e.to_string()),
             () = sleep_until(until) => {
@@ -298,69 +299,6 @@ async fn next_piece(
     match timeout(idle, response.chunk()).await {
         Ok(piece) => piece.map_err(io::Error::other),
         Err(_) => Err(io::Error::other("a service stopped in its answer")),
-    }
-}
-
-/// A body on its way to the service.
-#[derive(Clone)]
-struct Upload(Arc<Mutex<UploadState>>);
-
-struct UploadState {
-    last_piece: Instant,
-    under_way: bool,
-    failure: Option<XrpcError>,
-}
-
-impl Default for Upload {
-    fn default() -> Self {
-        Self(Arc::new(Mutex::new(UploadState {
-            last_piece: Instant::now(),
-            under_way: false,
-            failure: None,
-        })))
-    }
-}
-
-impl Upload {
-    fn body(&self, pieces: Pieces) -> reqwest::Body {
-        self.0.lock().under_way = true;
-        let stream = try_unfold((pieces, self.clone()), |(mut pieces, upload)| async move {
-            let next = pieces.next().await;
-            let mut state = upload.0.lock();
-            state.last_piece = Instant::now();
-            match next {
-                Ok(Some(piece)) => {
-                    drop(state);
-                    Ok(Some((piece, (pieces, upload))))
-                }
-                Ok(None) => {
-                    state.under_way = false;
-                    Ok(None)
-                }
-                Err(error) => {
-                    state.under_way = false;
-                    let cause = io::Error::other(error.to_string());
-                    state.failure = Some(error);
-                    Err(cause)
-                }
-            }
-        });
-        reqwest::Body::wrap_stream(stream)
-    }
-
-    fn last_piece(&self) -> Instant {
-        self.0.lock().last_piece
-    }
-
-    /// Whether the client still has to send something. A service that does not read is not waited
-    /// for longer than for the answer.
-    fn is_under_way(&self) -> bool {
-        let state = self.0.lock();
-        state.under_way && state.last_piece.elapsed() < Duration::from_secs(60)
-    }
-
-    fn failure(&self) -> Option<XrpcError> {
-        self.0.lock().failure.clone()
     }
 }
 

@@ -12,6 +12,7 @@ mod pass;
 mod rules;
 mod target;
 mod token;
+mod upload;
 
 pub use client::Clients;
 pub use exchange::ProxyError;
