@@ -89,8 +89,8 @@ struct Work {
     locks: Arc<Mutex<HashMap<Key, Arc<tokio::sync::Mutex<()>>>>>,
     /// Devices that gave other bytes than they were asked for.
     wrong: Arc<Mutex<HashSet<(PeerId, Cid)>>>,
-    /// What was asked for in vain, and when: not everybody who wants it makes us ask again.
-    in_vain: Arc<Mutex<HashMap<Key, Instant>>>,
+    /// What was asked for in vain, of whom and when: not everybody who wants it makes us ask them again.
+    in_vain: Arc<Mutex<HashMap<Key, (Vec<PeerId>, Instant)>>>,
 }
 
 /// When a blob that nobody had is asked for again.
@@ -156,17 +156,21 @@ impl BlobService {
     /// Why it did not come, if a device has it or may have it.
     pub async fn bring(&self, did: &Did, cid: &Cid) -> Result<bool, FetchError> {
         let work = &self.0.work;
+        if work.options.mode == BlobMode::None {
+            return Ok(false);
+        }
         let key = (did.clone(), *cid);
+        let peers = work.peers(did).await;
         let recent = |since: &Instant| since.elapsed() < PAUSE[0];
-        let asked = work.in_vain.lock().get(&key).is_some_and(recent);
-        if asked || work.options.mode == BlobMode::None || work.peers(did).await.is_empty() {
+        let asked = |(of, since): &(Vec<PeerId>, Instant)| *of == peers && recent(since);
+        if peers.is_empty() || work.in_vain.lock().get(&key).is_some_and(asked) {
             return Ok(false);
         }
         let outcome = work.fetch(did, cid).await;
         let mut in_vain = work.in_vain.lock();
-        in_vain.retain(|_, since| recent(since));
+        in_vain.retain(|_, (_, since)| recent(since));
         if matches!(outcome, Ok(false)) && in_vain.len() < REMEMBERED {
-            in_vain.insert(key, Instant::now());
+            in_vain.insert(key, (peers, Instant::now()));
         }
         outcome
     }
