@@ -42,12 +42,17 @@ async function call(node, session, nsid, body) {
 export class DeviceNode {
   static async start(name, { env = {} } = {}) {
     const node = new DeviceNode()
-    node.name = name
-    node.dir = await scratch(`device-${name}`)
-    node.httpPort = await freePort()
-    node.peerPort = await freePort()
+    await node.prepare(name)
     await node.up(env)
     return node
+  }
+
+  /** Gives it a folder and ports. */
+  async prepare(name) {
+    this.name = name
+    this.dir = await scratch(`device-${name}`)
+    this.httpPort = await freePort()
+    this.peerPort = await freePort()
   }
 
   /** Starts it (again) on its folder. */
@@ -92,18 +97,18 @@ export async function invite(node, did) {
   let err = ''
   child.stderr.on('data', (chunk) => (err += chunk))
   const done = new Promise((resolve) => child.once('close', resolve))
-  const link = await new Promise((resolve, reject) => {
+  const { link, code } = await new Promise((resolve, reject) => {
     child.stdout.on('data', (chunk) => {
       out += chunk
       try {
-        resolve(JSON.parse(out).link)
+        resolve(JSON.parse(out))
       } catch {
         // not all of it is here
       }
     })
     done.then((code) => reject(new Error(`device invite ended with ${code}: ${out}${err}`)))
   })
-  return { link, done, child, stderr: () => err }
+  return { link, code, done, child, stderr: () => err }
 }
 
 /** Lets one node into a repository of another. */

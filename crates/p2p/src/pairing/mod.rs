@@ -1,5 +1,7 @@
 //! Inviting a device, and joining: the handshake of `ues_sync::pairing` on a stream.
 
+mod join;
+mod nearby;
 mod service;
 
 pub use service::{Event, JoinedRepository, PairError, Pairing, PairingService};

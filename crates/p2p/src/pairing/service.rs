@@ -13,12 +13,13 @@ use tokio::sync::{mpsc, watch};
 use ues_repo::crypto::VerifyingKey;
 use ues_repo::syntax::{Did, Handle};
 use ues_sync::pairing::{
-    Action, Code, DEFAULT_LIFETIME, Device, DeviceName, Invitation, Inviter, Joiner, MAX_MESSAGE,
-    PairingError, Repository, SecretBytes, Ticket,
+    Action, Code, DEFAULT_LIFETIME, Device, DeviceName, Invitation, Inviter, MAX_MESSAGE,
+    Repository, SecretBytes,
 };
 use ues_sync::store::Replicas;
 
 use super::PROTOCOL;
+use super::nearby::Nearby;
 use crate::error::{ConnectError, OpenStreamError};
 use crate::framing::{self, Incoming};
 use crate::identity;
@@ -27,7 +28,7 @@ use crate::network::Network;
 /// How long the other may take to read a message.
 const SEND_WITHIN: Duration = Duration::from_secs(10);
 /// Messages that are read ahead.
-const WAITING_MESSAGES: usize = 2;
+pub(super) const WAITING_MESSAGES: usize = 2;
 
 /// Where a user's answer comes from.
 type Answers = Arc<tokio::sync::Mutex<mpsc::Receiver<bool>>>;
@@ -97,8 +98,8 @@ pub struct JoinedRepository {
 /// One handshake, as the user follows it.
 #[derive(Clone)]
 pub struct Pairing {
-    events: watch::Receiver<Event>,
-    answers: mpsc::Sender<bool>,
+    pub(super) events: watch::Receiver<Event>,
+    pub(super) answers: mpsc::Sender<bool>,
 }
 
 impl Pairing {
@@ -126,10 +127,11 @@ impl Pairing {
 /// The pairing of a node. Cheap to clone.
 #[derive(Clone)]
 pub struct PairingService {
-    network: Network,
-    replicas: Replicas,
+    pub(super) network: Network,
+    pub(super) replicas: Replicas,
     open: Arc<Mutex<HashMap<[u8; 16], Open>>>,
-    name: DeviceName,
+    pub(super) name: DeviceName,
+    pub(super) nearby: Nearby,
 }
 
 struct Open {
@@ -153,6 +155,7 @@ impl PairingService {
     ) -> Result<Self, OpenStreamError> {
         let mut incoming = network.accept_streams(PROTOCOL)?;
         let this = Self {
+            nearby: Nearby::watch(network.events()),
             network,
             replicas,
             open: Arc::default(),
@@ -377,63 +380,6 @@ impl PairingService {
         let payload = serde_json::to_vec(&joined).map_err(|e| e.to_string())?;
         Ok(SecretBytes::new(payload))
     }
-
-    /// Joins: looks the inviter up, and goes through the handshake. What was granted comes by `granted`.
-    ///
-    /// # Errors
-    /// [`PairError`] when the other cannot be reached.
-    pub async fn join<F, G>(&self, ticket: &str, granted: F) -> Result<Pairing, PairError>
-    where
-        F: FnOnce(JoinedRepository, PeerId) -> G + Send + 'static,
-        G: Future<Output = Result<(), String>> + Send,
-    {
-        let ticket: Ticket = ticket
-            .parse()
-            .map_err(|e: ues_sync::pairing::LinkError| PairError::Ticket(e.to_string()))?;
-        let code = ticket.code().clone();
-        let keys = tokio::task::spawn_blocking(move || code.derive())
-            .await
-            .map_err(|e| PairError::Ticket(e.to_string()))?
-            .map_err(|e| PairError::Ticket(e.to_string()))?;
-        let Ticket::Link(link) = &ticket else {
-            return Err(PairError::NobodyFound);
-        };
-        let peer = identity::peer_with(link.peer())
-            .ok_or_else(|| PairError::Ticket("the link names no device key".to_owned()))?;
-        let addresses: Vec<Multiaddr> = link
-            .addresses()
-            .iter()
-            .filter_map(|address| address.parse().ok())
-            .collect();
-        self.network
-            .connect_peer(peer, addresses)
-            .await
-            .map_err(PairError::Unreachable)?;
-        let stream = self.network.open_stream(peer, PROTOCOL).await?;
-        let local = self.replicas.device().verifying_key().clone();
-        let device = Device::new(local, link.peer().clone(), self.name.clone())
-            .map_err(|e| PairError::Ticket(e.to_string()))?;
-        let nonce = nonce().map_err(PairError::Random)?;
-        let (joiner, actions) = Joiner::new(keys, device, ticket.peer(), nonce, now_ms())
-            .map_err(|e: PairingError| PairError::Ticket(e.to_string()))?;
-        let (events, follow) = watch::channel(Event::Waiting);
-        let (answers, receiver) = mpsc::channel(1);
-        tokio::spawn(async move {
-            let outcome = join(joiner, actions, stream, receiver, &events).await;
-            let outcome = match outcome {
-                Ok(joined) => granted(joined, peer).await,
-                Err(reason) => Err(reason),
-            };
-            events.send_replace(match outcome {
-                Ok(()) => Event::Done,
-                Err(reason) => Event::Failed { reason },
-            });
-        });
-        Ok(Pairing {
-            events: follow,
-            answers,
-        })
-    }
 }
 
 /// What an invitation is given to people as.
@@ -448,67 +394,14 @@ pub struct Invited {
     pub expires_ms: u64,
 }
 
-async fn join(
-    mut joiner: Joiner,
-    first: Vec<Action>,
-    stream: Stream,
-    answers: mpsc::Receiver<bool>,
-    events: &watch::Sender<Event>,
-) -> Result<JoinedRepository, String> {
-    let (reader, mut stream) = stream.split();
-    let mut incoming = Incoming::start(reader, MAX_MESSAGE, WAITING_MESSAGES);
-    let answers = Arc::new(tokio::sync::Mutex::new(answers));
-    let mut actions: std::collections::VecDeque<Action> = first.into();
-    let mut asked = false;
-    loop {
-        while let Some(action) = actions.pop_front() {
-            match action {
-                Action::Send(bytes) => send(&mut stream, &bytes).await?,
-                Action::ShowWords(words) => {
-                    let device = joiner.offer().map(|(name, _)| name.as_str().to_owned());
-                    events.send_replace(Event::Compare {
-                        words: words.to_vec(),
-                        device: device.unwrap_or_default(),
-                    });
-                }
-                Action::AskConfirmation => asked = true,
-                Action::Complete(payload) => {
-                    let _ = stream.close().await;
-                    return serde_json::from_slice(&payload)
-                        .map_err(|_| "the other device granted what cannot be read".to_owned());
-                }
-                Action::Failed(error) => {
-                    let _ = stream.close().await;
-                    return Err(error.to_string());
-                }
-                _ => {}
-            }
-        }
-        let waiting = asked.then(|| Arc::clone(&answers));
-        let input = next_input(&mut incoming, joiner.deadline_ms(), waiting).await;
-        let now = now_ms();
-        actions = match input {
-            Input::Message(bytes) => joiner.on_message(&bytes, now),
-            Input::Answer(same) => {
-                asked = false;
-                events.send_replace(Event::Confirmed);
-                joiner.on_confirmation(same, now)
-            }
-            Input::Late => joiner.on_timeout(now),
-            Input::Closed => return Err("the other device went away".to_owned()),
-        }
-        .into();
-    }
-}
-
-enum Input {
+pub(super) enum Input {
     Message(Bytes),
     Answer(bool),
     Late,
     Closed,
 }
 
-async fn next_input(
+pub(super) async fn next_input(
     incoming: &mut Incoming,
     deadline_ms: Option<u64>,
     answers: Option<Answers>,
@@ -531,7 +424,10 @@ async fn next_input(
     }
 }
 
-async fn send<W: AsyncWrite + Unpin>(stream: &mut W, bytes: &[u8]) -> Result<(), String> {
+pub(super) async fn send<W: AsyncWrite + Unpin>(
+    stream: &mut W,
+    bytes: &[u8],
+) -> Result<(), String> {
     let sent = tokio::time::timeout(SEND_WITHIN, framing::write(stream, bytes)).await;
     match sent {
         Ok(Ok(())) => Ok(()),
@@ -540,7 +436,7 @@ async fn send<W: AsyncWrite + Unpin>(stream: &mut W, bytes: &[u8]) -> Result<(),
     }
 }
 
-fn nonce() -> Result<[u8; 32], String> {
+pub(super) fn nonce() -> Result<[u8; 32], String> {
     let mut nonce = [0; 32];
     getrandom::fill(&mut nonce).map_err(|e| e.to_string())?;
     Ok(nonce)
@@ -558,7 +454,7 @@ fn strip_peer(address: &Multiaddr) -> String {
     address.to_string()
 }
 
-fn now_ms() -> u64 {
+pub(super) fn now_ms() -> u64 {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
