@@ -13,6 +13,7 @@
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use support::{Device, Link, Rng, World, path};
 use ues_data::Cid;
@@ -643,11 +644,16 @@ fn devices_that_can_meet_become_equal() {
     if let Ok(seed) = std::env::var("UES_SEED") {
         return run(seed.parse().unwrap(), number("UES_STEPS", 400) as usize);
     }
-    let failing = (0..number("UES_SEEDS", 400))
-        .find(|seed| std::panic::catch_unwind(|| run(*seed, 400)).is_err());
+    let seeds = number("UES_SEEDS", 400);
+    let failing = (0..seeds).find(|seed| std::panic::catch_unwind(|| run(*seed, 400)).is_err());
     if let Some(seed) = failing {
         let fails = |steps: &usize| std::panic::catch_unwind(|| run(seed, *steps)).is_err();
         let steps = (0..=400).find(fails);
         panic!("seed {seed} fails, after {steps:?} steps at the earliest: UES_SEED={seed}");
     }
+    // It is about devices that forget and catch up, too.
+    let count = |all: &AtomicU64| all.load(Ordering::Relaxed);
+    let (dropped, caught_up) = (count(&support::DROPPED), count(&support::CAUGHT_UP));
+    println!("{seeds} seeds: {dropped} operations dropped, {caught_up} times caught up");
+    assert!(dropped > seeds && caught_up > seeds / 4);
 }

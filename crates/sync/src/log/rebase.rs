@@ -139,6 +139,34 @@ impl Replica {
         block: &dyn Fn(&Cid) -> Result<Option<Bytes>, ReplicaError>,
         written: &mut Change,
     ) -> Result<(), ReplicaError> {
+        // What comes too early comes again, as it does in a session.
+        loop {
+            let before = fresh.summary();
+            for (number, _) in self.roster.iter() {
+                if let Some(proof) = self.proof(rows, number)? {
+                    let _ = fresh.admit_proof(unwritten, proof, written)?;
+                }
+            }
+            self.put_operations(rows, unwritten, fresh, block, written)?;
+            for incoming in self.beyond.iter() {
+                let _ = fresh.admit(unwritten, incoming.clone(), ANY_TIME, written)?;
+            }
+            if fresh.summary() == before {
+                break;
+            }
+        }
+        fresh.time = fresh.time.max(self.time);
+        Ok(())
+    }
+
+    fn put_operations(
+        &self,
+        rows: &dyn Rows,
+        unwritten: &Unwritten<'_>,
+        fresh: &mut Self,
+        block: &dyn Fn(&Cid) -> Result<Option<Bytes>, ReplicaError>,
+        written: &mut Change,
+    ) -> Result<(), ReplicaError> {
         let mut theirs = fresh.clock();
         loop {
             let missing = self.missing(rows, &mut theirs, PIECE)?;
@@ -172,19 +200,9 @@ impl Replica {
                 }
             }
             if !missing.more {
-                break;
+                return Ok(());
             }
         }
-        for (number, _) in self.roster.iter() {
-            if let Some(proof) = self.proof(rows, number)? {
-                let _ = fresh.admit_proof(unwritten, proof, written)?;
-            }
-        }
-        for incoming in self.beyond.iter() {
-            let _ = fresh.admit(unwritten, incoming.clone(), ANY_TIME, written)?;
-        }
-        fresh.time = fresh.time.max(self.time);
-        Ok(())
     }
 
     /// What has to be written for this log to become the other.

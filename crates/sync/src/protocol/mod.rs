@@ -1,6 +1,7 @@
 //! How two copies of one repository become equal: a session of two state machines that exchange frames over whatever
 //! carries bytes in order (a libp2p stream, HTTP, a simulator). `proto/sync.proto` and `docs/sync.md` specify it.
 
+mod catch_up;
 pub mod file;
 mod fork_search;
 mod frame;

@@ -11,18 +11,15 @@ use crate::operation::Operation;
 
 use super::fork_search::ForkSearch;
 use super::frame::{
-    Body, Frame, FrameError, Heads, Hello, MAX_OPERATIONS, OperationFrame, Operations, PART_BYTES,
-    ProofFrame, Proofs, Refusal, Same, SnapshotPart, TakenFrame, VERSION,
+    Body, Frame, FrameError, Heads, Hello, MAX_OPERATIONS, OperationFrame, Operations, ProofFrame,
+    Proofs, Refusal, Same, TakenFrame, VERSION,
 };
 use super::marks::{forks, limits, marks, read_head, split, write_heads};
-use super::snapshot_archive::{MAX_ARCHIVE_BYTES, floor_archive};
 
 /// Frames with operations that may be on their way before the first is answered.
-const WINDOW: usize = 4;
+pub(super) const WINDOW: usize = 4;
 /// Bytes of operations and records from which on a frame is sent.
 const FULL: usize = 1 << 20;
-/// How often one session gives the other the snapshot where the log here begins.
-const MAX_ARCHIVES: usize = 3;
 
 /// This device's copy, as it is durable now.
 pub trait Copy {
@@ -93,7 +90,7 @@ pub enum Failure {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Stage {
+pub(super) enum Stage {
     /// Hello was not sent or not received yet.
     Greeting,
     /// Operations go both ways.
@@ -110,28 +107,28 @@ enum Stage {
 #[derive(Debug)]
 pub struct Session {
     opener: bool,
-    stage: Stage,
+    pub(super) stage: Stage,
     /// What the other has, as far as is known.
     theirs: VectorClock,
     /// Forks that the other knows.
     forks: BTreeMap<WriterId, u64>,
     /// Whether the other has said what it has.
-    heard: bool,
+    pub(super) heard: bool,
     /// What was said of this copy's writers, besides how far they have come: forks and limits.
-    said: Option<Vec<(WriterId, u64)>>,
+    pub(super) said: Option<Vec<(WriterId, u64)>>,
     /// The mark of this log when something was refused: once it is another one, the other should try again.
     refused_at: Option<Bytes>,
     pub(super) unanswered: usize,
     /// Batches that are being made durable here.
-    admitting: usize,
+    pub(super) admitting: usize,
     pub(super) searches: BTreeMap<WriterId, ForkSearch>,
-    snapshot: BytesMut,
+    pub(super) snapshot: BytesMut,
     /// Whether the other is being given the snapshot where the log here begins.
-    catching_up: bool,
+    pub(super) catching_up: bool,
     /// How often it was.
-    archives: usize,
-    synced: bool,
-    actions: VecDeque<Action>,
+    pub(super) archives: usize,
+    pub(super) synced: bool,
+    pub(super) actions: VecDeque<Action>,
 }
 
 impl Session {
@@ -308,62 +305,6 @@ impl Session {
         Ok(())
     }
 
-    /// Hands the snapshot over that [`Action::MakeSnapshot`] asked for.
-    pub fn send_snapshot(&mut self, archive: &Bytes) {
-        let total = archive.len() as u64;
-        let mut at = 0;
-        while at < archive.len() {
-            let end = (at + PART_BYTES).min(archive.len());
-            let bytes = archive.slice(at..end);
-            self.send(Body::SnapshotPart(SnapshotPart { bytes, total }));
-            at = end;
-        }
-    }
-
-    fn collect(&mut self, part: SnapshotPart) -> Result<(), Failure> {
-        let has_log = self.stage == Stage::Open;
-        if !has_log {
-            self.stage = Stage::Receiving;
-        }
-        let len = (self.snapshot.len() + part.bytes.len()) as u64;
-        if part.total > MAX_ARCHIVE_BYTES || len > part.total || part.bytes.is_empty() {
-            return Err(Failure::Protocol(
-                "a snapshot larger than it may be or said",
-            ));
-        }
-        self.snapshot.extend_from_slice(&part.bytes);
-        if len == part.total {
-            let archive = std::mem::take(&mut self.snapshot).freeze();
-            if has_log {
-                if self.admitting >= WINDOW * 2 {
-                    return Err(Failure::Protocol("more than the window allows"));
-                }
-                self.synced = false;
-                self.admitting += 1;
-                self.actions.push_back(Action::Rebase(archive));
-            } else {
-                self.stage = Stage::Restoring;
-                self.actions.push_back(Action::Restore(archive));
-            }
-        }
-        Ok(())
-    }
-
-    /// What [`Action::Rebase`] asked for is durable. `copy` is the copy after it.
-    pub fn rebased(&mut self, copy: &dyn Copy) {
-        self.taken(copy, &Taken::default());
-        // The other needs to hear what is lacking now.
-        self.said = None;
-    }
-
-    /// The log was begun with the archive of [`Action::Restore`].
-    pub fn restored(&mut self) {
-        // The other gets this copy's heads, and answers with its own and whatever came meanwhile.
-        self.stage = Stage::Open;
-        self.heard = false;
-        self.said = None;
-    }
-
     /// Says what this copy has and sends what the other lacks, as far as the window allows.
     fn offer(&mut self, copy: &dyn Copy) -> Result<(), Failure> {
         let Some(replica) = copy.replica() else {
@@ -429,21 +370,6 @@ impl Session {
                 self.send(Body::Operations(frame));
             }
         }
-        Ok(())
-    }
-
-    /// Gives the other the snapshot where the log here begins, because it lacks what is before.
-    fn catch_up(&mut self, copy: &dyn Copy) -> Result<(), Failure> {
-        self.archives += 1;
-        let archive = match self.archives <= MAX_ARCHIVES {
-            true => floor_archive(copy)?,
-            false => None,
-        };
-        let archive = archive.ok_or(Failure::Gone)?;
-        self.catching_up = true;
-        self.synced = false;
-        self.unanswered += 1;
-        self.send_snapshot(&archive);
         Ok(())
     }
 

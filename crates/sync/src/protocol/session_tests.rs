@@ -10,7 +10,7 @@ use ues_repo::syntax::Did;
 
 use super::frame::*;
 use super::session::*;
-use super::snapshot_archive::SnapshotArchive;
+use super::snapshot_archive::{MAX_ARCHIVE_BYTES, SnapshotArchive};
 use crate::log::{Change, MemoryRows, Replica, ReplicaError, Rows, Snapshot};
 
 struct Disk {
@@ -110,15 +110,18 @@ fn what_does_not_belong_ends_the_session() {
         .map(|_| session.receive(&disk, taken.clone()))
         .collect();
     assert!(matches!(results.last().unwrap(), Err(Failure::Protocol(_))));
-    let part = Body::SnapshotPart(SnapshotPart {
-        bytes: vec![1].into(),
-        total: 1,
-    })
-    .write();
-    assert!(matches!(
-        opened(&disk).receive(&disk, part),
-        Err(Failure::Protocol(_))
-    ));
+    let part = |total| {
+        let bytes = vec![1].into();
+        Body::SnapshotPart(SnapshotPart { bytes, total }).write()
+    };
+    for (mut session, total) in [
+        (Session::accept(), 1),
+        (opened(&disk), 0),
+        (opened(&disk), MAX_ARCHIVE_BYTES + 1),
+    ] {
+        let refused = session.receive(&disk, part(total));
+        assert!(matches!(refused, Err(Failure::Protocol(_))));
+    }
     let refusal = opened(&disk).receive(&disk, Session::refusal("no"));
     assert!(matches!(refusal, Err(Failure::Refused(reason)) if reason == "no"));
     assert!(matches!(

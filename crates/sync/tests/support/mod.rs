@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use ues_data::Cid;
@@ -59,6 +60,11 @@ thread_local! {
     /// All operations that any device of the world ever had in its log, and their records.
     static EVER: RefCell<HashMap<OperationId, (Operation, Option<Bytes>)>> = RefCell::default();
 }
+
+/// How many operations were dropped because a snapshot has them, in all runs.
+pub static DROPPED: AtomicU64 = AtomicU64::new(0);
+/// How often a device caught up with a snapshot, in all runs.
+pub static CAUGHT_UP: AtomicU64 = AtomicU64::new(0);
 
 /// An operation that some device had in its log once, and its record.
 pub fn ever(id: OperationId) -> Option<(Operation, Option<Bytes>)> {
@@ -556,6 +562,7 @@ pub fn rebase(device: &mut Device, archive: Bytes) -> Option<bool> {
         )
         .unwrap();
     let rebased = rebased.ok()?;
+    CAUGHT_UP.fetch_add(rebased.into(), Ordering::Relaxed);
     device.commit(change);
     Some(rebased)
 }
@@ -574,7 +581,8 @@ pub fn prune(device: &mut Device, root_seq: u64, slice: usize) {
 pub fn sweep(device: &mut Device, slice: usize) {
     let mut change = Change::default();
     let replica = device.replica.as_ref().unwrap();
-    replica.sweep(&device.rows, slice, &mut change).unwrap();
+    let dropped = replica.sweep(&device.rows, slice, &mut change).unwrap();
+    DROPPED.fetch_add(dropped as u64, Ordering::Relaxed);
     device.commit(change);
 }
 

@@ -22,6 +22,11 @@ pub struct As {
 }
 
 impl As {
+    /// Whom an argument of another kind names.
+    pub fn of(account: Option<String>) -> Self {
+        Self { account }
+    }
+
     /// The named account, or the only one of the node.
     ///
     /// # Errors

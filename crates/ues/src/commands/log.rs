@@ -4,7 +4,6 @@ use serde_json::Value;
 
 use super::Context;
 use super::acting::As;
-use super::acting::account_name;
 use crate::failure::Outcome;
 use crate::output::{FAINT, STRONG, printable};
 
@@ -25,9 +24,6 @@ pub struct Args {
     /// How many at most
     #[arg(long, default_value_t = 20, value_name = "N")]
     limit: usize,
-    /// Whose repository.
-    #[command(flatten)]
-    acting: As,
 }
 
 /// Runs it.
@@ -36,10 +32,7 @@ pub struct Args {
 /// What the node answers.
 pub async fn run(context: &Context, args: Args) -> Outcome {
     let client = context.client().await?;
-    let account = match &args.account {
-        Some(account) => account_name(account)?.to_owned(),
-        None => args.acting.name(client).await?,
-    };
+    let account = As::of(args.account).name(client).await?;
     let limit = args.limit.to_string();
     let params = [("account", account.as_str()), ("limit", limit.as_str())];
     let answer = client.admin_get("sync/log", &params).await?;

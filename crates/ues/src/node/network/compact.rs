@@ -13,6 +13,7 @@ use super::app::{Desk, invalid};
 use crate::node::operator::{Answer, Refusal};
 
 const HOUR: Duration = Duration::from_secs(3600);
+const FIRST_AFTER: Duration = Duration::from_secs(600);
 const DAY_MS: u64 = 86_400_000;
 
 #[derive(Deserialize)]
@@ -37,8 +38,10 @@ impl PeerNetwork {
             0 => return,
             hours => HOUR.saturating_mul(u32::try_from(hours).unwrap_or(u32::MAX)),
         };
+        // A node that is started each morning gets round to it too.
+        let mut wait = every.min(FIRST_AFTER);
         loop {
-            tokio::time::sleep(every).await;
+            tokio::time::sleep(std::mem::replace(&mut wait, every)).await;
             for did in self.0.replicas.list() {
                 let policy = self.compact_policy(false);
                 match self.0.replicas.compact(&did, policy).await {
