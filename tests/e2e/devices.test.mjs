@@ -106,6 +106,30 @@ describe('a repository on several devices', () => {
     await verifiedExport(laptop.server, account.did)
   })
 
+  it('has a device that was away catch up once the others have dropped what it lacks', async () => {
+    await phone.stop()
+    await phone.up({ UES_NETWORK_ENABLED: 'false' })
+    assert.equal((await (await agentOf(phone, account.did)).create('written far away', 'away')).status, 200)
+    const here = await agentOf(laptop, account.did)
+    for (let n = 0; n < 60; n++) assert.equal((await here.put('often', `version ${n}`)).status, 200)
+    const done = await laptop.run('sync', 'compact', '--now', '--as', account.did)
+    assert.ok(done.dropped > 60, JSON.stringify(done))
+    await phone.stop()
+    await phone.up()
+    await equal(account.did, laptop, phone)
+    const all = await texts(laptop, account.did)
+    assert.ok(all.includes('written far away') && all.includes('version 59') && !all.includes('version 58'))
+    // Both are connected, so the laptop knows that the phone has the next snapshot: nobody has to be told not to wait.
+    await here.put('often', 'the last version')
+    await laptop.run('sync', 'compact', '--as', account.did)
+    await equal(account.did, laptop, phone)
+    await until('nobody is waited for', async () => {
+      const { waitingFor } = await laptop.run('sync', 'compact', '--as', account.did)
+      return waitingFor.length === 0
+    }).catch((error) => explain(error, [laptop, phone]))
+    await verifiedExport(laptop.server, account.did)
+  })
+
   it('loses no acknowledged write when both are killed while they write and sync', async () => {
     for (let round = 0; round < 3; round++) {
       const kept = { laptop: [], phone: [] }

@@ -244,17 +244,16 @@ fn middle(mut all: Vec<Duration>) -> (Duration, Duration) {
 }
 
 async fn run(operations: usize) {
+    let did = did();
     let root = Arc::new(SigningKey::generate(KeyKind::K256).unwrap());
     let device = || SigningKey::generate(KeyKind::Ed25519).unwrap();
     let one = Node::new(&root, device()).await;
     let key = device();
     let other = Node::new(&Arc::new(key.clone()), key.clone()).await;
-    let granted = one.replicas.grant(&did(), key.verifying_key(), "other");
+    let granted = one.replicas.grant(&did, key.verifying_key(), "other");
     granted.await.unwrap();
-    let archive = one.replicas.snapshot(&did()).await.unwrap();
-    let restored = other
-        .replicas
-        .restore(&did(), root.verifying_key(), archive);
+    let archive = one.replicas.snapshot(&did).await.unwrap();
+    let restored = other.replicas.restore(&did, root.verifying_key(), archive);
     restored.await.unwrap();
 
     let began = Instant::now();
@@ -262,7 +261,7 @@ async fn run(operations: usize) {
         let writes = (commit..operations.min(commit + COMMIT))
             .map(write)
             .collect();
-        one.repos.apply_writes(&did(), writes, None).await.unwrap();
+        one.repos.apply_writes(&did, writes, None).await.unwrap();
     }
     let rate = |n: usize, time: Duration| n as f64 / time.as_secs_f64();
     println!(
@@ -277,7 +276,7 @@ async fn run(operations: usize) {
     let bytes = session.wire.bytes.load(Ordering::Relaxed);
     let total = |node: &Node| {
         node.replicas
-            .copy(&did())
+            .copy(&did)
             .replica()
             .map(Replica::clock)
             .unwrap()
@@ -300,13 +299,12 @@ async fn run(operations: usize) {
 
     let mut visible = Vec::with_capacity(TIMED);
     let mut durable = Vec::with_capacity(TIMED);
-    let mut arrives = other.replicas.watch(&did()).unwrap();
+    let mut arrives = other.replicas.watch(&did).unwrap();
     for n in 0..TIMED {
-        arrives.borrow_and_update();
         let began = Instant::now();
         let written = one
             .repos
-            .apply_writes(&did(), vec![write(operations + n)], None);
+            .apply_writes(&did, vec![write(operations + n)], None);
         written.await.unwrap();
         durable.push(began.elapsed());
         let wanted = total(&one);
@@ -323,18 +321,14 @@ async fn run(operations: usize) {
     let mut nothing = Vec::with_capacity(TIMED);
     let (mut frames, mut bytes) = (0, 0);
     for _ in 0..TIMED {
-        let mut session = {
-            let began = Instant::now();
-            let mut session = open(&one, &other).await;
-            session.synced.recv().await.unwrap();
-            nothing.push(began.elapsed());
-            session
-        };
+        let began = Instant::now();
+        let mut session = open(&one, &other).await;
+        session.synced.recv().await.unwrap();
+        nothing.push(began.elapsed());
         // The answer may still be on its way.
         while session.wire.frames.load(Ordering::Relaxed) < 2 {
             tokio::task::yield_now().await;
         }
-        session.synced.close();
         frames = session.wire.frames.load(Ordering::Relaxed);
         bytes = session.wire.bytes.load(Ordering::Relaxed);
     }
