@@ -71,8 +71,8 @@ async fn an_account_that_was_switched_off_is_deleted_when_it_is_time() {
         let body = json!({ "deleteAfter": time(now + 10 * HOUR_MS) });
         node.call(user, &deactivate, &body).await.ok();
     }
-    let again = node.post_empty(&bob.access, &format!("{SERVER}.activateAccount"));
-    again.await.ok();
+    let activate = format!("{SERVER}.activateAccount");
+    node.post_empty(&bob.access, &activate).await.ok();
 
     let soon = now + 9 * HOUR_MS;
     assert_eq!(lifecycle::delete_due(&node.ctx, soon).await.unwrap(), 0);
@@ -111,8 +111,8 @@ async fn a_session_keeps_its_name_through_all_its_tokens_and_ends_with_the_first
 
     // The one before is good for a while; with the session it ends as well.
     let token = common::text(&second["refreshJwt"]);
-    let end = node.post_empty(&token, &format!("{SERVER}.deleteSession"));
-    end.await.ok();
+    let end = format!("{SERVER}.deleteSession");
+    node.post_empty(&token, &end).await.ok();
     assert!(list().is_empty());
     let refused = node.post_empty(&alice.refresh, &refresh).await.refused();
     assert_eq!(refused, (400, "ExpiredToken".into()));
@@ -198,8 +198,9 @@ async fn takedowns_and_the_audit_outlive_a_restart() {
     ];
     let hidden = node.query("com.atproto.repo.getRecord", &record).await;
     assert_eq!(hidden.refused().1, "RecordNotFound");
-    let status = node.query("com.atproto.sync.getRepoStatus", &[("did", &bob.did)]);
-    assert_eq!(status.await.ok()["status"], "takendown");
+    let whose = [("did", &*bob.did)];
+    let status = node.query("com.atproto.sync.getRepoStatus", &whose).await;
+    assert_eq!(status.ok()["status"], "takendown");
     assert!(node.ctx.withheld.until(&did(&bob)).is_some());
     let acts = node.ctx.acts.page(None, 10).unwrap();
     let acts: Vec<_> = acts

@@ -3,10 +3,10 @@
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::Context;
+use super::{Context, admin_invites};
 use crate::client::Client;
 use crate::failure::{Failure, Outcome};
-use crate::output::{FAINT, STRONG, Table};
+use crate::output::{FAINT, Table};
 
 /// What is taken down, given back or looked at.
 const SUBJECT: &str = "ACCOUNT|at://…|CID";
@@ -118,18 +118,9 @@ pub async fn run(context: &Context, command: Command) -> Outcome {
             count,
             uses,
             account,
-        } => invite(context, client, count, uses, account).await,
-        Command::Invites { limit } => invites(context, client, limit).await,
-        Command::Uninvite { code } => {
-            let input = json!({ "codes": [code] });
-            let nsid = "com.atproto.admin.disableInviteCodes";
-            client.procedure_as_admin(nsid, &input).await?;
-            let value = json!({ "code": code, "disabled": true });
-            context
-                .output
-                .line(&value, format!("{code} is good for nothing now"));
-            Ok(())
-        }
+        } => admin_invites::make(context, client, count, uses, account).await,
+        Command::Invites { limit } => admin_invites::list(context, client, limit).await,
+        Command::Uninvite { code } => admin_invites::disable(context, client, &code).await,
         Command::Takedown {
             subject,
             account,
@@ -207,60 +198,6 @@ pub async fn run(context: &Context, command: Command) -> Outcome {
         Command::Reports { limit } => reports(context, client, limit).await,
         Command::Audit { limit } => audit(context, client, limit).await,
     }
-}
-
-async fn invite(
-    context: &Context,
-    client: &Client,
-    count: u32,
-    uses: u32,
-    account: Option<String>,
-) -> Outcome {
-    let mut input = json!({ "codeCount": count, "useCount": uses });
-    if let Some(account) = account {
-        input["forAccounts"] = json!([did_of(client, &account).await?]);
-    }
-    let nsid = "com.atproto.server.createInviteCodes";
-    let answer = client.procedure_as_admin(nsid, &input).await?;
-    let codes = &answer["codes"][0]["codes"];
-    context.output.result(codes, |out| {
-        for code in codes.as_array().into_iter().flatten() {
-            writeln!(
-                out,
-                "{STRONG}{}{STRONG:#}",
-                code.as_str().unwrap_or_default()
-            )?;
-        }
-        Ok(())
-    });
-    Ok(())
-}
-
-async fn invites(context: &Context, client: &Client, limit: u32) -> Outcome {
-    let limit = limit.clamp(1, 500).to_string();
-    let nsid = "com.atproto.admin.getInviteCodes";
-    let answer = client.query_as_admin(nsid, &[("limit", &limit)]).await?;
-    let mut table = Table::new(&["code", "used", "for", "made", "state"]);
-    for code in answer["codes"].as_array().into_iter().flatten() {
-        let text = |name: &str| code[name].as_str().unwrap_or_default().to_owned();
-        let used = code["uses"].as_array().map_or(0, Vec::len);
-        let state = if code["disabled"] == true {
-            "disabled"
-        } else {
-            "good"
-        };
-        table.row([
-            text("code"),
-            format!("{used} of {}", code["available"]),
-            text("forAccount"),
-            text("createdAt"),
-            state.to_owned(),
-        ]);
-    }
-    context.output.result(&answer["codes"], |out| {
-        table.write(out, "no invite codes: ues admin invite makes one")
-    });
-    Ok(())
 }
 
 async fn search(context: &Context, client: &Client, email: &str) -> Outcome {
@@ -345,7 +282,11 @@ async fn audit(context: &Context, client: &Client, limit: u32) -> Outcome {
     Ok(())
 }
 
-async fn did_of(client: &Client, account: &str) -> Outcome<String> {
+/// The DID of an account.
+///
+/// # Errors
+/// When there is none.
+pub async fn did_of(client: &Client, account: &str) -> Outcome<String> {
     let value = client.admin_get("account", &[("account", account)]).await?;
     Ok(value["did"].as_str().unwrap_or_default().to_owned())
 }

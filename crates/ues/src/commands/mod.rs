@@ -3,6 +3,7 @@
 pub mod account;
 mod acting;
 pub mod admin;
+mod admin_invites;
 pub mod blob;
 pub mod car;
 pub mod check;
@@ -19,6 +20,7 @@ pub mod post;
 pub mod record;
 pub mod reindex;
 pub mod repo;
+mod sign_in;
 pub mod status;
 pub mod sync;
 pub mod up;
