@@ -72,6 +72,8 @@ struct Inner {
 }
 
 type Key = (Did, Cid);
+/// Who did not have a blob, and when they were asked.
+type InVain = HashMap<Key, (Vec<PeerId>, Instant)>;
 
 /// Streams that are not in use, and since when.
 type Idle = HashMap<PeerId, Vec<(Stream, Instant)>>;
@@ -90,7 +92,7 @@ struct Work {
     /// Devices that gave other bytes than they were asked for.
     wrong: Arc<Mutex<HashSet<(PeerId, Cid)>>>,
     /// What was asked for in vain, of whom and when: not everybody who wants it makes us ask them again.
-    in_vain: Arc<Mutex<HashMap<Key, (Vec<PeerId>, Instant)>>>,
+    in_vain: Arc<Mutex<InVain>>,
 }
 
 /// When a blob that nobody had is asked for again.
