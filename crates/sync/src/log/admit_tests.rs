@@ -440,3 +440,18 @@ fn chains_that_part_before_a_cut_are_found() {
     let diverged = Admitted::Diverged { writer: 1, seq: 1 };
     assert_eq!(log.admit(&there.signed(payload, value)), Ok(diverged));
 }
+
+/// The first row had no number of a snapshot before logs could be pruned.
+#[test]
+fn a_log_of_an_earlier_program_opens() {
+    let mut log = Log::new();
+    let first = vec![
+        Ipld::String(repo().to_string()),
+        Ipld::String(device(1).verifying_key().did_key()),
+    ];
+    let first = ues_data::dag_cbor::encode(&Ipld::List(first)).unwrap();
+    log.rows.rows.insert(b"m".to_vec(), first.into());
+    let opened = Replica::open(&log.rows).unwrap().unwrap();
+    assert_eq!(opened.clock(), log.replica.clock());
+    assert_eq!(opened.floor(), None);
+}

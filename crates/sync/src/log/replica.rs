@@ -130,13 +130,15 @@ impl Replica {
         let Ok(Ipld::List(fields)) = dag_cbor::decode(&meta) else {
             return Err(unnamed("its first row"));
         };
-        let [
-            Ipld::String(repo),
-            Ipld::String(device),
-            Ipld::Integer(floor),
-        ] = &fields[..]
-        else {
-            return Err(unnamed("its first row"));
+        let (repo, device, floor) = match &fields[..] {
+            [
+                Ipld::String(repo),
+                Ipld::String(device),
+                Ipld::Integer(floor),
+            ] => (repo, device, *floor),
+            // Written before logs could begin anywhere but at their first operation.
+            [Ipld::String(repo), Ipld::String(device)] => (repo, device, 0),
+            _ => return Err(unnamed("its first row")),
         };
         let mut replica = Self {
             repo: Did::parse(repo).map_err(|_| unnamed("its name"))?,
@@ -144,7 +146,7 @@ impl Replica {
             roster: Roster::default(),
             time: HybridTime::default(),
             beyond: Beyond::default(),
-            floor: u64::try_from(*floor).map_err(|_| unnamed("its first row"))?,
+            floor: u64::try_from(floor).map_err(|_| unnamed("its first row"))?,
         };
         let (from, to) = writers();
         for row in rows.range(&from, &to) {
