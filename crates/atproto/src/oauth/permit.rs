@@ -45,6 +45,8 @@ pub fn permit(session: &Session, auth: Auth, nsid: &str, params: &Params) -> Res
         // Anybody may call these.
         _ if matches!(auth, Auth::Open | Auth::Optional) => true,
         _ if nsid.starts_with("com.atproto.") => false,
+        // What only the account's own password opens.
+        _ if matches!(auth, Auth::Full | Auth::Owner | Auth::OwnerEver) => false,
         _ => speaks(permissions, nsid),
     };
     if allowed { Ok(()) } else { Err(missing(nsid)) }

@@ -50,19 +50,6 @@ pub const SETTINGS: &[Setting] = &[
                elsewhere. Empty: only the secret in the data folder lets in. Best given by UES_ADMIN_PASSWORD.",
     },
     Setting {
-        key: "mail.smtp_url",
-        kind: Kind::Secret,
-        default: "",
-        help: "Mail server that letters go to: smtps://NAME:PASSWORD@HOST:465, smtp://HOST:587?tls=required, or\n\
-               smtp://localhost. Empty: letters stay in the outbox, where `ues mail` shows them.",
-    },
-    Setting {
-        key: "mail.from",
-        kind: Kind::Text,
-        default: "",
-        help: "Address that letters come from. Empty: noreply at the node's host.",
-    },
-    Setting {
         key: "accept_imports",
         kind: Kind::Flag,
         default: "true",
@@ -85,6 +72,19 @@ pub const SETTINGS: &[Setting] = &[
         kind: Kind::Text,
         default: "",
         help: "Link that describeServer gives. Empty: none.",
+    },
+    Setting {
+        key: "mail.smtp_url",
+        kind: Kind::Secret,
+        default: "",
+        help: "Mail server that letters go to: smtps://NAME:PASSWORD@HOST:465, smtp://HOST:587?tls=required, or\n\
+               smtp://localhost. Empty: letters stay in the outbox, where `ues mail` shows them.",
+    },
+    Setting {
+        key: "mail.from",
+        kind: Kind::Text,
+        default: "",
+        help: "Address that letters come from. Empty: noreply at the node's host.",
     },
     Setting {
         key: "identity.directory",
