@@ -202,7 +202,8 @@ async fn the_node_survives_a_failure_at_every_call() {
                     .ok();
                 stop(node);
                 if !met {
-                    assert!(failures > 10, "{failures} failures, {nth} calls");
+                    // Writes that meet in one round make fewer calls.
+                    assert!(failures > 5, "{failures} failures, {nth} calls");
                     break;
                 }
                 failures += usize::from(failed);
