@@ -130,29 +130,6 @@ describe('blobs on several devices', () => {
     await servesAll(laptop)
   })
 
-  it('all come, and only they, when both are killed meanwhile', async () => {
-    await phone.stop()
-    for (let n = 0; n < 12; n++) await add(laptop, 4_000_000 + n)
-    await phone.up()
-    for (const killed of [phone, laptop]) {
-      const { fetched } = await statusOf(phone, did)
-      await until('some more came', async () => {
-        const status = await statusOf(phone, did)
-        return status.fetched > fetched || status.missing === 0
-      }, 60)
-      await killed.kill()
-      await killed.up()
-    }
-    await lacks(phone, did, 0)
-    await servesAll(phone)
-    for (const node of [laptop, phone]) {
-      await node.stop()
-      await uesOk(node.data, ['check'])
-      await node.up()
-    }
-    assert.deepEqual(await missing(phone, did), [])
-  })
-
   it('go with the last record that names them', async () => {
     const cid = await add(laptop, 4000)
     await until('the phone has it', () => getBlob(phone, did, cid))
