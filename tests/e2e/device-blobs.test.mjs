@@ -4,7 +4,7 @@ import { randomBytes } from 'node:crypto'
 import { rm } from 'node:fs/promises'
 import { after, before, describe, it } from 'node:test'
 import { newAccount } from '../lib/accounts.mjs'
-import { ues, uesOk } from '../lib/cli.mjs'
+import { ues } from '../lib/cli.mjs'
 import { DeviceNode, call, operatorSession, pair } from '../lib/devices.mjs'
 import { rawCid, until } from '../lib/pins.mjs'
 
