@@ -1,19 +1,15 @@
 // A real browser: an application that runs in it signs in by the official client through the real pages, with scripts
 // switched off on them, on a phone's screen, in light and in dark.
 import assert from 'node:assert/strict'
-import { execFileSync } from 'node:child_process'
 import http from 'node:http'
 import { after, before, describe, it } from 'node:test'
-import { bundle, chromium } from '../clients/index.mjs'
+import { bundle } from '../clients/index.mjs'
 import { newAccount } from '../lib/accounts.mjs'
+import { PHONE, isReadable, startBrowser } from '../lib/browser.mjs'
 import { freePort } from '../lib/process.mjs'
 import { startUes } from '../lib/servers.mjs'
 
 const SCOPE = 'atproto transition:generic'
-const PHONE = { width: 360, height: 640 }
-
-/** Where Chromium lies. */
-const executablePath = process.env.CHROMIUM ?? execFileSync('which', ['chromium'], { encoding: 'utf8' }).trim()
 
 /** A page that everybody can read. */
 const html = (script) => `<!doctype html><html lang="en"><meta charset="utf-8"><title>An application</title>
@@ -32,7 +28,7 @@ describe('a browser', () => {
     const appPort = await freePort()
     await new Promise((resolve) => app.listen(appPort, '127.0.0.1', resolve))
     origin = `http://127.0.0.1:${appPort}`
-    browser = await chromium.launch({ executablePath, args: ['--no-sandbox'] })
+    browser = await startBrowser()
   })
   after(async () => {
     await browser?.close()
@@ -48,35 +44,6 @@ describe('a browser', () => {
     assert.equal(said.error, undefined, JSON.stringify(said))
     assert.ok(ready(said), JSON.stringify(said))
     return said
-  }
-
-  /** Nothing is wider than the screen, and text stands out from what is behind it. */
-  async function isReadable(page) {
-    const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth)
-    assert.ok(wide <= 0, `${wide} pixels too wide`)
-    const poor = await page.evaluate(() => {
-      const numbers = (colour) => colour.match(/[\d.]+/g).map(Number)
-      const light = ([r, g, b]) => {
-        const [x, y, z] = [r, g, b].map((c) => (c / 255 <= 0.03928 ? c / 255 / 12.92 : ((c / 255 + 0.055) / 1.055) ** 2.4))
-        return 0.2126 * x + 0.7152 * y + 0.0722 * z
-      }
-      const behind = (element) => {
-        for (let at = element; at; at = at.parentElement) {
-          const colour = numbers(getComputedStyle(at).backgroundColor)
-          if (colour[3] !== 0) return colour
-        }
-        return [255, 255, 255]
-      }
-      const texts = [...document.body.querySelectorAll('*')].filter((e) => [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim()) && e.offsetParent)
-      return texts
-        .map((element) => {
-          const [a, b] = [light(numbers(getComputedStyle(element).color)), light(behind(element))].sort((x, y) => y - x)
-          return [element.textContent.trim().slice(0, 40), (a + 0.05) / (b + 0.05)]
-        })
-        .filter(([, contrast]) => contrast < 4.5)
-    })
-    // WCAG 2.2, 1.4.3
-    assert.deepEqual(poor, [], 'text with too little contrast')
   }
 
   for (const colorScheme of ['light', 'dark']) {

@@ -1,5 +1,6 @@
 //! A whole node: the store, the AT Protocol server on it, and the operator's own routes.
 
+mod here;
 mod index;
 mod keys;
 mod network;

@@ -18,7 +18,7 @@ use ues_repo::crypto::VerifyingKey;
 use ues_repo::repo::RepoError;
 use ues_repo::syntax::{AtIdentifier, Did};
 
-use super::{PeerNetwork, compact, file, history};
+use super::{PeerNetwork, compact, file, history, page};
 use crate::node::operator::{Answer, Refusal, authorize};
 
 /// How long a question after a handshake waits for news.
@@ -89,12 +89,14 @@ impl App for NetworkApp {
             .route("/record/history", get(history::history))
             .route("/network", get(network))
             .route("/peer/add", post(add_peer))
-            .with_state(desk)
+            .with_state(desk.clone())
             .layer(middleware::from_fn_with_state(
                 Arc::clone(&self.secret),
                 authorize,
             ));
-        Router::new().nest("/admin/v1", routes)
+        Router::new()
+            .nest("/admin/v1", routes)
+            .route("/network", get(page::page).with_state(desk))
     }
 }
 
@@ -340,7 +342,10 @@ async fn sync(State(desk): State<Desk>) -> Answer {
 }
 
 /// How far the blobs of each repository are.
-async fn blobs(network: &PeerNetwork, repos: Vec<Did>) -> Result<Vec<BlobStatus>, Refusal> {
+pub(super) async fn blobs(
+    network: &PeerNetwork,
+    repos: Vec<Did>,
+) -> Result<Vec<BlobStatus>, Refusal> {
     let running = network.if_running().await;
     let all = network.0.replicas.repos().clone();
     let look = move || {

@@ -9,6 +9,7 @@ mod file;
 mod history;
 mod join;
 mod known;
+mod page;
 mod provide;
 mod remember;
 mod running;
