@@ -17,6 +17,7 @@ export function assertSame(nsid, cells, differences) {
       .filter(({ methods }) => methods.includes(nsid))
       .flatMap(({ cases, ours, theirs }) => cases.map((name) => [name, `${ours} | ${theirs}`])),
   )
+  if (process.env.MATRIX_PRINT) for (const { name, ours, theirs } of cells) console.log([nsid, name, outcome(ours), outcome(theirs), theirs.message].join(' # '))
   const wrong = []
   for (const { name, ours, theirs } of cells) {
     const found = `${outcome(ours)} | ${outcome(theirs)}`
