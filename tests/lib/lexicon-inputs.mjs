@@ -5,6 +5,7 @@ import { newHandle } from './accounts.mjs'
 const CATALOG = new URL('../../crates/repo/lexicons/official.jsonl', import.meta.url)
 const POST = 'app.bsky.feed.post'
 const NO_DID = 'did:plc:aaaaaaaaaaaaaaaaaaaaaaaa'
+const NO_KEY = 'did:key:zQ3shokFTS3brHcDQrn82RUDfCZESWL1ZdCEJwekUDPQiYBme'
 const NO_CODE = 'AAAAA-AAAAA'
 const CID = 'bafyreihxrxqzm2kxk2jz4hvq6hfxnnwmzpy5fm3mvnmc4zrlh4g6vyrvla'
 
@@ -48,11 +49,17 @@ const valid = {
   'com.atproto.admin.updateAccountEmail': (t) => ({ account: t.did, email: newEmail() }),
   'com.atproto.admin.updateAccountHandle': (t) => ({ did: t.did, handle: newHandle() }),
   'com.atproto.admin.updateAccountPassword': (t) => ({ did: t.did, password: t.password }),
+  'com.atproto.admin.searchAccounts': () => ({}),
+  'com.atproto.admin.updateAccountSigningKey': (t) => ({ did: t.did, signingKey: NO_KEY }),
   'com.atproto.admin.updateSubjectStatus': (t) => ({ subject: repoRef(t.did), takedown: { applied: false } }),
+  'com.atproto.identity.refreshIdentity': (t) => ({ identifier: t.did }),
+  'com.atproto.identity.resolveDid': (t) => ({ did: t.did }),
+  'com.atproto.identity.resolveIdentity': (t) => ({ identifier: t.did }),
   'com.atproto.identity.resolveHandle': (t) => ({ handle: t.handle }),
   'com.atproto.identity.signPlcOperation': () => ({ token: NO_CODE }),
   'com.atproto.identity.submitPlcOperation': () => ({ operation: { type: 'nothing' } }),
   'com.atproto.identity.updateHandle': () => ({ handle: newHandle() }),
+  'com.atproto.lexicon.resolveLexicon': () => ({ nsid: POST }),
   'com.atproto.moderation.createReport': (t) => ({
     reasonType: 'com.atproto.moderation.defs#reasonSpam',
     subject: repoRef(t.did),
@@ -91,6 +98,9 @@ const valid = {
   'com.atproto.sync.getRecord': (t) => ({ did: t.did, ...place(t) }),
   'com.atproto.sync.getRepo': (t) => ({ did: t.did }),
   'com.atproto.sync.getRepoStatus': (t) => ({ did: t.did }),
+  'com.atproto.sync.getHostStatus': () => ({ hostname: 'localhost' }),
+  'com.atproto.sync.listReposByCollection': () => ({ collection: POST }),
+  'com.atproto.sync.requestCrawl': () => ({ hostname: 'localhost' }),
   'com.atproto.sync.listBlobs': (t) => ({ did: t.did }),
 }
 
