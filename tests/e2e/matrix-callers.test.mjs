@@ -1,5 +1,6 @@
 // Who may call what: each com.atproto method that the official server serves, by each kind of caller, on our node and on the
 // official server. Status and error name must be the same.
+import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
 import { callers, newCast, startPair, stopPair } from '../lib/callers.mjs'
 import { methods, validCall, verb } from '../lib/lexicon-inputs.mjs'
@@ -60,6 +61,7 @@ const TWINS = {
   'com.atproto.identity.refreshIdentity': 'com.atproto.server.reserveSigningKey',
   'com.atproto.identity.resolveDid': 'com.atproto.identity.resolveHandle',
   'com.atproto.identity.resolveIdentity': 'com.atproto.identity.resolveHandle',
+  'com.atproto.label.queryLabels': 'com.atproto.sync.listRepos',
   'com.atproto.lexicon.resolveLexicon': 'com.atproto.identity.resolveHandle',
   'com.atproto.sync.getHostStatus': 'com.atproto.sync.listRepos',
   'com.atproto.sync.listHosts': 'com.atproto.sync.listRepos',
@@ -71,6 +73,7 @@ const TWINS = {
 const isOut = ({ status, error }) => [401, 403].includes(status) || ['InvalidToken', 'ExpiredToken'].includes(error)
 
 async function byTwin(nsid) {
+  assert.ok(TWINS[nsid], `say in TWINS who may call ${nsid}`)
   const cells = []
   for (const [name, caller] of Object.entries(callers)) {
     cells.push({ name, ours: await cell(shared[0], caller, nsid), twin: await cell(shared[1], caller, TWINS[nsid]) })

@@ -59,6 +59,7 @@ const valid = {
   'com.atproto.identity.signPlcOperation': () => ({ token: NO_CODE }),
   'com.atproto.identity.submitPlcOperation': () => ({ operation: { type: 'nothing' } }),
   'com.atproto.identity.updateHandle': () => ({ handle: newHandle() }),
+  'com.atproto.label.queryLabels': () => ({ uriPatterns: ['*'] }),
   'com.atproto.lexicon.resolveLexicon': () => ({ nsid: POST }),
   'com.atproto.moderation.createReport': (t) => ({
     reasonType: 'com.atproto.moderation.defs#reasonSpam',
