@@ -227,7 +227,7 @@ describe('scopes', () => {
       ],
       ['POST', 'com.atproto.repo.uploadBlob', { body: 'text', headers: { 'content-type': 'text/plain' } }],
       ['POST', 'com.atproto.identity.updateHandle', { body: { handle: 'other.test' } }],
-      ['GET', 'com.atproto.repo.listMissingBlobs', {}],
+      ['POST', 'com.atproto.server.requestEmailConfirmation', {}],
     ]) {
       const refused = await app.call(token, method, nsid, options)
       assert.deepEqual([nsid, refused.status, refused.error], [nsid, 403, 'ScopeMissingError'])
@@ -366,7 +366,9 @@ describe('attacks', () => {
     const refused = await app.call(token, 'POST', 'com.atproto.identity.updateHandle', { body: { handle: 'other.test' } })
     assert.deepEqual([refused.status, refused.error], [403, 'ScopeMissingError'])
     const wrong = await app.call(token, 'POST', 'com.atproto.server.refreshSession')
-    assert.equal(wrong.status, 400)
+    assert.deepEqual([wrong.status, wrong.error], [401, 'AuthMissing'])
+    const never = await app.call(token, 'GET', 'com.atproto.server.listAppPasswords')
+    assert.deepEqual([never.status, never.error], [403, 'Forbidden'])
   })
 
   it('client ids that lead elsewhere', async () => {

@@ -10,6 +10,7 @@ use ues_repo::repo::BlobIntake;
 use ues_repo::repo::blobs::BlobMeta;
 use ues_storage::{BlockRef, ObjectReader};
 
+use crate::lifecycle;
 use crate::limits::UPLOAD_BLOB;
 use crate::moderation::Target;
 use crate::oauth::permit_blob;
@@ -37,7 +38,7 @@ pub fn methods(limit: u64) -> [Method; 3] {
             Auth::Session,
             list_missing_blobs,
         ),
-        Method::new("com.atproto.sync.getBlob", Auth::Optional, get_blob),
+        Method::new("com.atproto.sync.getBlob", Auth::OptionalEver, get_blob),
     ]
 }
 
@@ -129,6 +130,9 @@ async fn list_missing_blobs(call: Call) -> Result<Reply, XrpcError> {
         .text("cursor")
         .map(|cid| parse_cid(cid).map_err(|e| XrpcError::invalid(e.to_string())))
         .transpose()?;
+    // A session outlives its account for a while.
+    lifecycle::account(&call.ctx, did)?
+        .ok_or_else(|| XrpcError::named("NotFound", "Repo not found"))?;
     let missing = call
         .ctx
         .repos

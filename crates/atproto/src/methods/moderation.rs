@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use ues_repo::syntax::Datetime;
 
+use crate::lifecycle;
 use crate::limits::CREATE_REPORT;
 use crate::moderation::Report;
 use crate::xrpc::{Auth, Call, Method, Reply, XrpcError};
@@ -38,6 +39,9 @@ async fn create_report(mut call: Call) -> Result<Reply, XrpcError> {
     call.spend(CREATE_REPORT, did.as_str(), 1)?;
     let input: ReportInput = call.take_input()?;
     let ctx = &call.ctx;
+    // A session outlives its account for a while.
+    lifecycle::account(ctx, &did)?
+        .ok_or_else(|| XrpcError::forbidden("AccountNotFound", "Account not found"))?;
     let mut batch = ctx.store.batch();
     let mut report = Report {
         id: 0,

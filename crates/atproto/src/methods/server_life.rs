@@ -47,7 +47,17 @@ struct DeactivateInput {
 
 async fn deactivate(mut call: Call) -> Result<Reply, XrpcError> {
     let input: DeactivateInput = call.take_input()?;
-    lifecycle::deactivate(&call.ctx, call.did()?, input.delete_after, None).await?;
+    let ctx = &call.ctx;
+    let did = call.did()?;
+    lifecycle::deactivate(ctx, did, input.delete_after, None).await?;
+    // An application that switches an account off leaves no other one behind that goes on.
+    if call.session()?.granted.is_some() {
+        let mut batch = ctx.store.batch();
+        ctx.oauth
+            .end_all(&mut batch, did)
+            .map_err(XrpcError::internal)?;
+        ctx.store.commit(batch).await.map_err(XrpcError::internal)?;
+    }
     Ok(Reply::Empty)
 }
 
@@ -99,7 +109,7 @@ async fn delete(mut call: Call) -> Result<Reply, XrpcError> {
 async fn check_status(call: Call) -> Result<Reply, XrpcError> {
     let did = call.did()?.clone();
     let ctx = &call.ctx;
-    let gone = || XrpcError::invalid(format!("Could not find root for DID: {did}"));
+    let gone = || XrpcError::named("NotFound", "Repo not found");
     let account = lifecycle::account(ctx, &did)?.ok_or_else(gone)?;
     let head = ctx.repos.head(&did).map_err(XrpcError::internal)?;
     let head = head.ok_or_else(gone)?;

@@ -26,7 +26,7 @@ const MAX_BLOCKS: usize = 1000;
 pub fn methods() -> [Method; 9] {
     let auth = Auth::Optional;
     [
-        Method::new("com.atproto.sync.getRepo", auth, get_repo).not_counted(),
+        Method::new("com.atproto.sync.getRepo", Auth::OptionalEver, get_repo).not_counted(),
         Method::new("com.atproto.sync.getCheckout", auth, get_repo),
         Method::new("com.atproto.sync.getHead", auth, get_head),
         Method::new("com.atproto.sync.getRecord", auth, get_record),
@@ -38,7 +38,7 @@ pub fn methods() -> [Method; 9] {
             get_repo_status,
         ),
         Method::new("com.atproto.sync.listRepos", Auth::Open, list_repos),
-        Method::new("com.atproto.sync.listBlobs", auth, list_blobs),
+        Method::new("com.atproto.sync.listBlobs", Auth::OptionalEver, list_blobs),
     ]
 }
 

@@ -19,19 +19,20 @@ pub fn permit(session: &Session, auth: Auth, nsid: &str, params: &Params) -> Res
         | "com.atproto.repo.deleteRecord"
         | "com.atproto.repo.applyWrites"
         | "com.atproto.repo.uploadBlob"
-        | "com.atproto.server.getSession" => true,
-        "com.atproto.repo.importRepo" | "com.atproto.repo.listMissingBlobs" => {
-            permissions.allows_account("repo", true)
-        }
+        // They tell an application nothing that it could misuse.
+        | "com.atproto.server.getSession"
+        | "com.atproto.server.checkAccountStatus"
+        | "com.atproto.repo.listMissingBlobs"
+        | "com.atproto.identity.getRecommendedDidCredentials" => true,
+        "com.atproto.repo.importRepo" => permissions.allows_account("repo", true),
         "com.atproto.identity.updateHandle" => permissions.allows_identity("handle"),
-        "com.atproto.server.activateAccount" | "com.atproto.server.deactivateAccount" => {
-            permissions.allows_account("status", true)
+        "com.atproto.identity.requestPlcOperationSignature"
+        | "com.atproto.identity.signPlcOperation"
+        | "com.atproto.identity.submitPlcOperation" => permissions.allows_identity("*"),
+        "com.atproto.server.deactivateAccount" => permissions.allows_account("status", true),
+        "com.atproto.server.confirmEmail" | "com.atproto.server.requestEmailConfirmation" => {
+            permissions.allows_account("email", true)
         }
-        "com.atproto.server.checkAccountStatus" => permissions.allows_account("status", false),
-        "com.atproto.server.confirmEmail"
-        | "com.atproto.server.requestEmailConfirmation"
-        | "com.atproto.server.requestEmailUpdate"
-        | "com.atproto.server.updateEmail" => permissions.allows_account("email", true),
         "com.atproto.server.getServiceAuth" => {
             let method = params.0.get("lxm").and_then(|v| v.as_str()).unwrap_or("*");
             let audience = params
@@ -41,10 +42,17 @@ pub fn permit(session: &Session, auth: Auth, nsid: &str, params: &Params) -> Res
                 .unwrap_or_default();
             permissions.allows_rpc(method, audience)
         }
-        "com.atproto.moderation.createReport" => speaks(permissions, nsid),
+        // Kept here, and for no service that a permission could name.
+        "com.atproto.moderation.createReport" => permissions.allows_rpc(nsid, "*"),
         // Anybody may call these.
-        _ if matches!(auth, Auth::Open | Auth::Optional) => true,
-        _ if nsid.starts_with("com.atproto.") => false,
+        _ if matches!(auth, Auth::Open | Auth::Optional | Auth::OptionalEver) => true,
+        // Whoever wants these signs in with the account's own password.
+        _ if nsid.starts_with("com.atproto.") => {
+            return Err(XrpcError::forbidden(
+                "Forbidden",
+                "OAuth credentials are not supported for this endpoint",
+            ));
+        }
         // What only the account's own password opens.
         _ if matches!(auth, Auth::Full | Auth::Owner | Auth::OwnerEver) => false,
         _ => speaks(permissions, nsid),

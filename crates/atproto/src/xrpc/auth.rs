@@ -23,6 +23,8 @@ pub enum Auth {
     Open,
     /// Anybody, but a token must be good if there is one: the owner sees more than others.
     Optional,
+    /// The same, and the owner of an account that was taken down takes their data along.
+    OptionalEver,
     /// A session of an account that was not taken down.
     Session,
     /// A session of an account, of any kind.
@@ -164,9 +166,11 @@ pub fn by_token(ctx: &Context, auth: Auth, parts: &Parts) -> Result<Caller, Xrpc
     let headers = &parts.headers;
     let bearer = match (scheme(headers)?, auth) {
         (Some(Scheme::Bearer(token)), _) => token,
-        (Some(Scheme::Basic(_)), Auth::Optional) => return admin(ctx, headers),
-        (Some(Scheme::Dpop(_)), Auth::Refresh | Auth::RefreshOrExpired)
-        | (Some(Scheme::Basic(_)), _) => {
+        (Some(Scheme::Basic(_)), Auth::Optional | Auth::OptionalEver) => {
+            return admin(ctx, headers);
+        }
+        (Some(_), Auth::Refresh | Auth::RefreshOrExpired) => return Err(missing("AuthMissing")),
+        (Some(Scheme::Basic(_)), _) => {
             return Err(XrpcError::named(
                 "InvalidToken",
                 "Unexpected authorization type",
@@ -179,7 +183,9 @@ pub fn by_token(ctx: &Context, auth: Auth, parts: &Parts) -> Result<Caller, Xrpc
             }
             return Ok(Caller::Session(session));
         }
-        (None, Auth::Optional | Auth::OptionalService) => return Ok(Caller::Nobody),
+        (None, Auth::Optional | Auth::OptionalEver | Auth::OptionalService) => {
+            return Ok(Caller::Nobody);
+        }
         (None, _) => return Err(missing("AuthMissing")),
     };
     let now_s = ctx.now_ms() / 1000;
@@ -207,7 +213,7 @@ pub fn by_token(ctx: &Context, auth: Auth, parts: &Parts) -> Result<Caller, Xrpc
             let scope = match auth {
                 Auth::Full | Auth::Owner => session.scope == Scope::Access,
                 Auth::OwnerEver => matches!(session.scope, Scope::Access | Scope::Takendown),
-                Auth::Optional | Auth::AnySession | Auth::Ever => true,
+                Auth::OptionalEver | Auth::AnySession | Auth::Ever => true,
                 _ => session.scope != Scope::Takendown,
             };
             if !scope || session.scope == Scope::Refresh {

@@ -226,8 +226,7 @@ async fn read_input(
         ),
         _ => e,
     })?;
-    call.input = serde_json::from_slice(&text)
-        .map_err(|e| XrpcError::named("SyntaxError", e.to_string()))?;
+    call.input = parse(&text)?;
     let lexicons = &call.ctx.lexicons;
     lexicons.fill_input_defaults(method.nsid, &mut call.input);
     lexicons
@@ -236,6 +235,28 @@ async fn read_input(
             LexiconError::Invalid(e) => XrpcError::invalid(e.to_string()),
             other => XrpcError::internal(other),
         })
+}
+
+/// Reads a body of JSON: an object or an array, and nothing stands for an empty object.
+fn parse(text: &[u8]) -> Result<Value, XrpcError> {
+    if text.is_empty() {
+        return Ok(Value::Object(Default::default()));
+    }
+    match serde_json::from_slice(text) {
+        Ok(value @ (Value::Object(_) | Value::Array(_))) => Ok(value),
+        Ok(_) => Err(XrpcError::named("SyntaxError", "an object is expected")),
+        Err(e) => {
+            let message = e.to_string();
+            // It may well be JSON, only too deep for any schema.
+            let deep = message.starts_with("recursion limit exceeded");
+            let name = if deep {
+                "InvalidRequest"
+            } else {
+                "SyntaxError"
+            };
+            Err(XrpcError::named(name, message))
+        }
+    }
 }
 
 /// The NSID in a path under `/xrpc/`; a slash at the end is allowed.
@@ -265,7 +286,19 @@ fn cursor(ctx: &Context, query: &str) -> firehose::Wanted {
 
 #[cfg(test)]
 mod tests {
-    use super::nsid;
+    use super::{nsid, parse};
+
+    #[test]
+    fn bodies() {
+        let name = |text: &str| parse(text.as_bytes()).map_err(|e| e.name().to_owned());
+        assert_eq!(name(""), Ok(serde_json::json!({})));
+        assert_eq!(name("[]"), Ok(serde_json::json!([])));
+        for bad in ["null", "7", "nonsense", "{", "{}x", " "] {
+            assert_eq!(name(bad), Err("SyntaxError".to_owned()), "{bad}");
+        }
+        let deep = "[".repeat(5000) + &"]".repeat(5000);
+        assert_eq!(name(&deep), Err("InvalidRequest".to_owned()));
+    }
 
     #[test]
     fn paths() {

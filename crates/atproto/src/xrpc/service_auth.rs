@@ -101,12 +101,13 @@ pub async fn verify(
     trusted: Option<&str>,
 ) -> Result<Issuer, XrpcError> {
     let token = Token::parse(token)?;
-    let issuer = token.check(&ctx.service_did, nsid, ctx.now_ms() / 1000)?;
+    let issuer = token.check(nsid, ctx.now_ms() / 1000)?;
     let service = issuer.service.as_deref();
     let itself = service.is_none_or(|name| name == "atproto_labeler");
     if trusted.is_some_and(|trusted| issuer.did.as_str() != trusted || !itself) {
         return Err(XrpcError::auth_named("UntrustedIss", "Untrusted issuer"));
     }
+    token.check_audience(&ctx.service_did)?;
     let unresolved = |cause: String| {
         tracing::debug!(did = %issuer.did, %cause, "the issuer of a token was not resolved");
         XrpcError::auth("could not resolve iss did")
@@ -170,13 +171,13 @@ impl Token {
                 .map_err(|_| malformed())
         };
         let header: Header = serde_json::from_slice(&bytes(header)?).map_err(|_| malformed())?;
-        let payload = serde_json::from_slice(&bytes(payload)?).map_err(|_| malformed())?;
         if let Some(typ) = &header.typ
             && ["at+jwt", "refresh+jwt", "dpop+jwt"].contains(&typ.to_ascii_lowercase().as_str())
         {
             let message = format!("Invalid jwt type {typ:?}");
             return Err(XrpcError::auth_named("BadJwtType", message));
         }
+        let payload = serde_json::from_slice(&bytes(payload)?).map_err(|_| malformed())?;
         Ok(Self {
             header,
             payload,
@@ -185,8 +186,8 @@ impl Token {
         })
     }
 
-    /// All that the token says itself.
-    fn check(&self, own_did: &str, nsid: &str, now_s: u64) -> Result<Issuer, XrpcError> {
+    /// What the token says itself, but for whom it is.
+    fn check(&self, nsid: &str, now_s: u64) -> Result<Issuer, XrpcError> {
         let refused = |name, message: String| Err(XrpcError::auth_named(name, message));
         let payload = &self.payload;
         let now = now_s as f64;
@@ -220,11 +221,15 @@ impl Token {
         let Some(did) = Did::parse(did).ok().filter(|_| named) else {
             return refused("BadJwtIss", "jwt iss is not a valid did".to_owned());
         };
-        if payload.aud != own_did {
-            let message = format!("jwt audience does not match service did {own_did}");
-            return refused("BadJwtAudience", message);
-        }
         Ok(Issuer { did, service })
+    }
+
+    fn check_audience(&self, own_did: &str) -> Result<(), XrpcError> {
+        if self.payload.aud != own_did {
+            let message = format!("jwt audience does not match service did {own_did}");
+            return Err(XrpcError::auth_named("BadJwtAudience", message));
+        }
+        Ok(())
     }
 
     fn is_signed_by(&self, key: &VerifyingKey) -> bool {
@@ -253,7 +258,12 @@ mod tests {
         for (name, value) in change.as_object().unwrap() {
             claims[name] = value.clone();
         }
-        match Token::parse(&token(&claims)).and_then(|t| t.check(OWN, NSID, 1000)) {
+        let checked = Token::parse(&token(&claims)).and_then(|t| {
+            let issuer = t.check(NSID, 1000)?;
+            t.check_audience(OWN)?;
+            Ok(issuer)
+        });
+        match checked {
             Ok(issuer) => issuer.did.to_string(),
             Err(e) => e.name().to_owned(),
         }

@@ -73,11 +73,11 @@ fn describe(permission: &Permission) -> Words {
         Permission::Account { attribute, manage } => {
             let what = match (attribute.as_str(), manage) {
                 ("email", false) => "See your e-mail address",
-                ("email", true) => "Change your e-mail address",
+                ("email", true) => "See and confirm your e-mail address",
                 ("repo", false) => "Take a copy of all your data",
                 ("repo", true) => "Replace all your data",
                 (_, false) => "See whether your account is active",
-                (_, true) => "Switch your account on and off",
+                (_, true) => "Switch your account off",
             };
             words(what, String::new(), *manage)
         }
