@@ -24,7 +24,7 @@ use crate::migration::plan::{Direction, Home, Step};
 use crate::migration::side::{Key, Side};
 use crate::migration::xrpc::Xrpc;
 use crate::node::run_file::RunFile;
-use crate::output::{ADVICE, BAD, FAINT, GOOD, Output, Progress, STRONG};
+use crate::output::{ADVICE, BAD, FAINT, GOOD, Output, Progress, STRONG, printable};
 
 /// Arguments of `ues account migrate`.
 #[derive(Debug, clap::Args)]
@@ -117,7 +117,7 @@ pub async fn run(context: &Context, args: Args) -> Outcome {
     mover.journal.finish()?;
     let value = json!({ "state": "finished", "did": did, "handle": handle, "server": address });
     context.output.result(&value, |out| {
-        let name = handle.as_deref().unwrap_or(&did);
+        let name = printable(handle.as_deref().unwrap_or(&did));
         writeln!(
             out,
             "{GOOD}Moved.{GOOD:#} {STRONG}{name}{STRONG:#} lives at {address}"
@@ -156,6 +156,7 @@ async fn prepare(
         None => find_host(context, direction, given, &did, &*desk).await?,
     };
     journal.record.host = Some(other.address().to_owned());
+    journal.record.remember(name);
     if !args.abandon {
         journal.write()?;
     }
@@ -222,10 +223,12 @@ async fn find_host(
     did: &str,
     desk: &dyn Desk,
 ) -> Outcome<HttpServer> {
+    let identity = desk.identity(did).await.map_err(|failure| {
+        failure.hint("this node has to ask the directory that the identity is in: ues config show identity.directory")
+    })?;
     if direction == Direction::To {
         return Ok(given);
     }
-    let identity = desk.identity(did).await?;
     let Some(named) = identity.endpoint.filter(|_| !identity.here) else {
         return Ok(given);
     };
@@ -355,7 +358,7 @@ impl Person for Terminal {
             },
             Question::MoveCode { server, email } => {
                 let to = email
-                    .map(|email| format!(" to {email}"))
+                    .map(|email| format!(" to {}", printable(&email)))
                     .unwrap_or_default();
                 let sentence = format!("{server} has sent a code by mail{to}");
                 match can_ask {

@@ -7,6 +7,7 @@ use super::person::Report;
 use super::plan::{self, Direction};
 use super::side::{Owner, Side};
 use crate::failure::{Failure, Outcome};
+use crate::output::printable;
 
 const CREATE: &str = "com.atproto.server.createAccount";
 
@@ -39,11 +40,12 @@ impl Mover {
         let handle = name
             .and_then(|name| name.strip_prefix("at://"))
             .unwrap_or_default();
-        self.remember(handle);
+        self.journal.record.remember(handle);
         self.journal.write()?;
+        let shown = printable(handle);
         let text = match made {
-            true => format!("made at {address} as {handle}, not switched on yet"),
-            false => format!("is at {address} as {handle}, not switched on yet"),
+            true => format!("made at {address} as {shown}, not switched on yet"),
+            false => format!("is at {address} as {shown}, not switched on yet"),
         };
         let details = json!({ "did": self.did(), "handle": handle, "made": made });
         Ok(Report::new(text, details))
@@ -103,8 +105,8 @@ impl Mover {
         })?;
         // Written before it is done: an account that may be of this move can be deleted with it.
         self.journal.record.made = true;
-        self.remember(&owner.handle);
-        self.remember(&handle);
+        self.journal.record.remember(&owner.handle);
+        self.journal.record.remember(&handle);
         self.journal.write()?;
         match self
             .new
@@ -150,14 +152,6 @@ impl Mover {
         match there["inviteCodeRequired"] == json!(true) && self.new.is_own() {
             true => Ok(Some(self.desk.invite().await?)),
             false => Ok(None),
-        }
-    }
-
-    /// A later run may name the account so.
-    fn remember(&mut self, handle: &str) {
-        let handles = &mut self.journal.record.handles;
-        if !handle.is_empty() && !handles.iter().any(|known| known == handle) {
-            handles.push(handle.to_owned());
         }
     }
 }

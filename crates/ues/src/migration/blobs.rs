@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use ues_data::parse_cid;
+use ues_data::{Cid, parse_cid};
 
 use super::mover::Mover;
 use super::person::Report;
@@ -38,11 +38,18 @@ impl Mover {
     /// Brings what the new server misses.
     pub(super) async fn blobs(&self) -> Outcome<Report> {
         let (mut count, mut bytes) = (0_u64, 0_u64);
+        let mut before = usize::MAX;
         let lost = loop {
             let missing = self.missing().await?;
             if missing.is_empty() {
                 break Vec::new();
             }
+            if missing.len() >= before {
+                let new = self.new.address();
+                let sentence = format!("{new} misses {} blobs that it was given", missing.len());
+                return Err(Failure::unsound(sentence));
+            }
+            before = missing.len();
             let total = missing.len() as u64;
             let done = AtomicU64::new(0);
             self.person.progress(Step::Blobs, 0, total);
@@ -99,7 +106,7 @@ impl Mover {
     }
 
     /// The CIDs of the blobs that the new server misses.
-    async fn missing(&self) -> Outcome<Vec<String>> {
+    async fn missing(&self) -> Outcome<Vec<Cid>> {
         let mut all = Vec::new();
         let mut cursor: Option<String> = None;
         loop {
@@ -109,9 +116,15 @@ impl Mover {
             }
             let nsid = "com.atproto.repo.listMissingBlobs";
             let page = self.new.query(nsid, &params).await?;
-            let blobs = page["blobs"].as_array().into_iter().flatten();
             let before = all.len();
-            all.extend(blobs.filter_map(|blob| blob["cid"].as_str().map(str::to_owned)));
+            for blob in page["blobs"].as_array().into_iter().flatten() {
+                let cid = blob["cid"].as_str().and_then(|cid| parse_cid(cid).ok());
+                let nameless = || {
+                    let sentence = format!("{} misses a blob without a name", self.new.address());
+                    Failure::unsound(sentence)
+                };
+                all.push(cid.ok_or_else(nameless)?);
+            }
             match page["cursor"].as_str() {
                 Some(next) if all.len() > before && cursor.as_deref() != Some(next) => {
                     cursor = Some(next.to_owned());
@@ -124,7 +137,7 @@ impl Mover {
         Ok(all)
     }
 
-    async fn blob(&self, number: usize, cid: &str) -> Outcome<Moved> {
+    async fn blob(&self, number: usize, cid: &Cid) -> Outcome<Moved> {
         let path = self.journal.work().join(format!("blob-{number}"));
         let mut tries = 1;
         loop {
@@ -136,15 +149,16 @@ impl Mover {
     }
 
     /// Reads a blob from the old server, checks it, and gives it to the new one.
-    async fn carry(&self, cid: &str, path: &Path) -> Outcome<Moved> {
+    async fn carry(&self, cid: &Cid, path: &Path) -> Outcome<Moved> {
         let nsid = "com.atproto.sync.getBlob";
-        let params = [("did", self.did()), ("cid", cid)];
+        let name = cid.to_string();
+        let params = [("did", self.did()), ("cid", name.as_str())];
         let mime = match self.old.try_download(nsid, &params, path).await? {
             Ok(mime) => mime,
-            Err(error) if error.is_missing() => return Ok(Moved::Lost(cid.to_owned())),
+            Err(error) if error.is_missing() => return Ok(Moved::Lost(name)),
             Err(error) => return Err(error.into()),
         };
-        if !has_hash(path.to_owned(), cid).await? {
+        if !has_hash(path.to_owned(), *cid).await? {
             let sentence = format!("{} gives other bytes for blob {cid}", self.old.address());
             return Err(Failure::unsound(sentence));
         }
@@ -152,7 +166,7 @@ impl Mover {
         let nsid = "com.atproto.repo.uploadBlob";
         let answer = self.new.upload(nsid, &mime, path).await?;
         let taken = &answer["blob"]["ref"]["$link"];
-        if taken != &Value::from(cid) {
+        if taken != &Value::from(name.as_str()) {
             let sentence = format!("{} names blob {cid} {taken}", self.new.address());
             return Err(Failure::unsound(sentence));
         }
@@ -166,8 +180,7 @@ fn is_passing(failure: &Failure) -> bool {
 }
 
 /// Whether a file is what a CID names.
-async fn has_hash(path: PathBuf, cid: &str) -> Outcome<bool> {
-    let cid = parse_cid(cid).map_err(Failure::while_doing("read the name of a blob"))?;
+async fn has_hash(path: PathBuf, cid: Cid) -> Outcome<bool> {
     let hash = move || -> std::io::Result<bool> {
         let mut file = File::open(path)?;
         let mut hasher = Sha256::new();

@@ -5,10 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use ues_data::car::{CarLimits, write_block, write_header};
-use ues_data::{dag_cbor_cid, parse_cid, raw_cid};
+use ues_data::mst::build_sorted;
+use ues_data::{Cid, dag_cbor_cid, raw_cid};
 use ues_repo::crypto::{KeyKind, SigningKey};
 use ues_repo::repo::commit::Commit;
 use ues_repo::repo::verify::Archive;
@@ -22,7 +24,8 @@ use super::xrpc::{CallError, Called, Xrpc};
 use crate::failure::{Failure, Outcome};
 
 pub const DID: &str = "did:plc:abcdefghijklmnopqrstuvwx";
-const EMPTY_TREE: [u8; 7] = [0xa2, 0x61, b'e', 0x80, 0x61, b'l', 0xf6];
+/// Each record: an empty map.
+const RECORD: [u8; 1] = [0xa0];
 
 /// How a call goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +42,9 @@ pub enum Fault {
 pub struct Held {
     pub active: bool,
     /// Root of its records.
-    pub data: String,
+    pub data: Cid,
+    records: u64,
+    nodes: Vec<(Cid, Bytes)>,
     commit: Vec<u8>,
     pub blobs: BTreeMap<String, Vec<u8>>,
     wanted: BTreeSet<String>,
@@ -47,12 +52,18 @@ pub struct Held {
 }
 
 impl Held {
-    fn new(active: bool, data: &ues_data::Cid) -> Self {
+    fn new(active: bool, records: u64) -> Self {
         let key = SigningKey::generate(KeyKind::K256).unwrap();
-        let commit = Commit::sign(&Did::parse(DID).unwrap(), *data, &Tid::from_number(7), &key);
+        let mut nodes = Vec::new();
+        let record = dag_cbor_cid(&RECORD);
+        let entries = (0..records).map(|n| (format!("com.example.note/{n:05}"), record));
+        let data = build_sorted(entries, |cid, bytes| nodes.push((cid, bytes))).unwrap();
+        let commit = Commit::sign(&Did::parse(DID).unwrap(), data, &Tid::from_number(7), &key);
         Self {
             active,
-            data: data.to_string(),
+            data,
+            records,
+            nodes,
             commit: commit.encode().1.to_vec(),
             blobs: BTreeMap::new(),
             wanted: BTreeSet::new(),
@@ -60,7 +71,18 @@ impl Held {
         }
     }
 
-    fn commit_cid(&self) -> ues_data::Cid {
+    /// Another record.
+    pub fn write(&mut self) {
+        self.hold(self.records + 1);
+    }
+
+    fn hold(&mut self, records: u64) {
+        let fresh = Self::new(self.active, records);
+        (self.data, self.records) = (fresh.data, fresh.records);
+        (self.nodes, self.commit) = (fresh.nodes, fresh.commit);
+    }
+
+    fn commit_cid(&self) -> Cid {
         dag_cbor_cid(&self.commit)
     }
 }
@@ -68,6 +90,10 @@ impl Held {
 pub struct State {
     /// Which server the identity names.
     pub home: &'static str,
+    /// A did:web, which its owner publishes.
+    pub is_web: bool,
+    /// The old server answers nothing once the identity names the new one.
+    pub gone_once_moved: bool,
     operations: u64,
     code: Option<String>,
     codes: u32,
@@ -81,7 +107,7 @@ pub struct World(pub Mutex<State>);
 
 impl World {
     pub fn new() -> Arc<Self> {
-        let mut old = Held::new(true, &dag_cbor_cid(&EMPTY_TREE));
+        let mut old = Held::new(true, 300);
         for n in 0..5_u8 {
             let bytes = vec![n; 10];
             let cid = raw_cid(&bytes).to_string();
@@ -91,6 +117,8 @@ impl World {
         old.preferences = json!([{ "$type": "app.bsky.actor.defs#adultContentPref" }]);
         Arc::new(Self(Mutex::new(State {
             home: "old",
+            is_web: false,
+            gone_once_moved: false,
             operations: 0,
             code: None,
             codes: 0,
@@ -101,7 +129,12 @@ impl World {
     }
 
     /// Counts a call and does it, unless it is the one that fails.
-    fn call<T>(&self, signed: bool, work: impl FnOnce(&mut State) -> Called<T>) -> Called<T> {
+    fn call<T>(
+        &self,
+        server: &str,
+        signed: bool,
+        work: impl FnOnce(&mut State) -> Called<T>,
+    ) -> Called<T> {
         let mut state = self.0.lock();
         state.calls += 1;
         let gone = || CallError::Unreachable {
@@ -114,6 +147,9 @@ impl World {
             .map(|(_, fault)| fault);
         match fault {
             Some(Fault::Lost) => return Err(gone()),
+            _ if state.gone_once_moved && (server, state.home) == ("old", "new") => {
+                return Err(gone());
+            }
             Some(Fault::Expired) if signed => return Err(refused(400, "ExpiredToken")),
             _ => {}
         }
@@ -183,7 +219,7 @@ impl FakeServer {
             if state.held.contains_key(name) {
                 return Err(refused(400, "AlreadyExists"));
             }
-            state.held.insert(name, Held::new(false, &raw_cid(b"none")));
+            state.held.insert(name, Held::new(false, 0));
             return Ok(session);
         }
         let home = state.home;
@@ -205,7 +241,7 @@ impl FakeServer {
             })),
             "getLatestCommit" => Ok(json!({ "cid": held.commit_cid().to_string() })),
             "checkAccountStatus" => Ok(json!({
-                "activated": held.active, "indexedRecords": 0, "importedBlobs": held.blobs.len(),
+                "activated": held.active, "indexedRecords": held.records, "importedBlobs": held.blobs.len(),
                 "expectedBlobs": if name == "old" { wanted.len() } else { held.wanted.len() },
             })),
             "listMissingBlobs" => {
@@ -285,15 +321,16 @@ impl Xrpc for FakeServer {
 
     async fn query(&self, nsid: &str, _: &[(&str, &str)], token: Option<&str>) -> Called {
         let work = |state: &mut State| self.answer(state, nsid, &Value::Null, token);
-        self.world.call(token.is_some(), work)
+        self.world.call(self.name, token.is_some(), work)
     }
 
     async fn procedure(&self, nsid: &str, input: Option<&Value>, token: Option<&str>) -> Called {
         let input = input.cloned().unwrap_or_default();
         // A pass for one method is no session that could be renewed.
         let session = token == Some(self.name);
-        self.world
-            .call(session, |state| self.answer(state, nsid, &input, token))
+        self.world.call(self.name, session, |state| {
+            self.answer(state, nsid, &input, token)
+        })
     }
 
     async fn download(
@@ -304,7 +341,7 @@ impl Xrpc for FakeServer {
         to: &Path,
     ) -> Called<String> {
         assert_eq!(token, self.name);
-        self.world.call(true, |state| {
+        self.world.call(self.name, true, |state| {
             let held = state
                 .held
                 .get(self.name)
@@ -323,7 +360,10 @@ impl Xrpc for FakeServer {
                     write_header(&[root], &mut file);
                     write_block(&root, &held.commit, &mut file);
                     if method == "getRepo" {
-                        write_block(&dag_cbor_cid(&EMPTY_TREE), &EMPTY_TREE, &mut file);
+                        for (cid, node) in &held.nodes {
+                            write_block(cid, node, &mut file);
+                        }
+                        write_block(&dag_cbor_cid(&RECORD), &RECORD, &mut file);
                     }
                 }
             }
@@ -335,7 +375,7 @@ impl Xrpc for FakeServer {
     async fn upload(&self, nsid: &str, _: &str, from: &Path, token: &str) -> Called {
         assert_eq!(token, self.name);
         let file = std::fs::read(from).unwrap();
-        self.world.call(true, |state| {
+        self.world.call(self.name, true, |state| {
             let wanted = state.held["old"].wanted.clone();
             let held = state
                 .held
@@ -347,9 +387,8 @@ impl Xrpc for FakeServer {
                 return Ok(json!({ "blob": { "ref": { "$link": cid } } }));
             }
             let archive = Archive::read(file.as_slice(), CarLimits::default()).unwrap();
-            let data = archive.commit().unwrap().data;
-            let fresh = Held::new(held.active, &data);
-            (held.data, held.commit) = (fresh.data, fresh.commit);
+            let verified = archive.verify(None, |_, _, _| {}, |_, _| {}).unwrap();
+            held.hold(verified.records);
             held.wanted = wanted;
             Ok(Value::Null)
         })
@@ -365,11 +404,13 @@ pub struct FakeDesk {
 #[async_trait]
 impl Desk for FakeDesk {
     async fn session(&self, _: &str) -> Outcome<String> {
-        Ok(self.world.call(false, |_| Ok(self.own.to_owned()))?)
+        Ok(self
+            .world
+            .call("desk", false, |_| Ok(self.own.to_owned()))?)
     }
 
     async fn account(&self, did: &str) -> Outcome<Option<LocalAccount>> {
-        let found = self.world.call(false, |state| {
+        let found = self.world.call("desk", false, |state| {
             Ok(state.held.get(self.own).map(|held| LocalAccount {
                 did: did.to_owned(),
                 handle: "a.example".to_owned(),
@@ -381,13 +422,14 @@ impl Desk for FakeDesk {
     }
 
     async fn identity(&self, _: &str) -> Outcome<Identity> {
-        let found = self.world.call(false, |state| {
+        let found = self.world.call("desk", false, |state| {
             let home = state.home;
             Ok(Identity {
                 endpoint: Some(home.to_owned()),
                 here: home == self.own,
-                key: None,
-                plc: Some(json!({ "rotationKeys": [format!("did:key:{home}")] })),
+                key: Some(format!("did:key:{home}-a")),
+                plc: (!state.is_web)
+                    .then(|| json!({ "rotationKeys": [format!("did:key:{home}")] })),
             })
         });
         Ok(found?)
@@ -399,7 +441,7 @@ impl Desk for FakeDesk {
 
     async fn sign(&self, _: &str, fields: &Value) -> Outcome<Value> {
         let work = |state: &mut State| Ok(signed(fields, state.operations));
-        Ok(self.world.call(false, work)?)
+        Ok(self.world.call("desk", false, work)?)
     }
 
     async fn invite(&self) -> Outcome<String> {
@@ -411,7 +453,7 @@ impl Desk for FakeDesk {
             state.held.remove(self.own);
             Ok(())
         };
-        Ok(self.world.call(false, work)?)
+        Ok(self.world.call("desk", false, work)?)
     }
 }
 
@@ -439,7 +481,5 @@ impl Person for FakePerson {
 
 /// The CID of one of the blobs.
 pub fn a_blob() -> String {
-    parse_cid(&raw_cid(&[3; 10]).to_string())
-        .unwrap()
-        .to_string()
+    raw_cid(&[3; 10]).to_string()
 }

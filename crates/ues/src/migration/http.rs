@@ -17,6 +17,7 @@ use ues_repo::identity::resolver::http_client_builder;
 use super::xrpc::{CallError, Called, Xrpc};
 use crate::client::query_string;
 use crate::failure::{Failure, Outcome};
+use crate::output::printable;
 
 /// Longest time for a connection.
 const CONNECT: Duration = Duration::from_secs(20);
@@ -24,6 +25,8 @@ const CONNECT: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_secs(900);
 /// Largest JSON answer, in bytes.
 const MAX_JSON: usize = 16 << 20;
+/// Longest explanation of a refusal that is shown, in characters.
+const MAX_TOLD: usize = 500;
 /// Largest file that is read, in bytes.
 const MAX_FILE: u64 = 16 << 30;
 /// How often a call is made again that the server has put off.
@@ -202,8 +205,8 @@ impl HttpServer {
             server: self.shown.clone(),
             nsid: nsid.to_owned(),
             status: status.as_u16(),
-            name: name.to_owned(),
-            message,
+            name: told(name),
+            message: told(&message),
         }
     }
 
@@ -274,6 +277,12 @@ impl Xrpc for HttpServer {
         let response = self.call(nsid, &[], input, Some(token)).await?;
         self.json(nsid, response).await
     }
+}
+
+/// What a server tells, as it can be shown.
+fn told(text: &str) -> String {
+    let short: String = text.chars().take(MAX_TOLD).collect();
+    printable(&short)
 }
 
 fn file_error(path: &Path, why: std::io::Error) -> CallError {

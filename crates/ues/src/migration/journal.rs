@@ -53,6 +53,14 @@ impl Record {
             operation: None,
         }
     }
+
+    /// A later run may name the account by this handle; the last one is that at the new server.
+    pub fn remember(&mut self, handle: &str) {
+        let is_handle = !handle.is_empty() && !handle.starts_with("did:");
+        if is_handle && !self.handles.iter().any(|known| known == handle) {
+            self.handles.push(handle.to_owned());
+        }
+    }
 }
 
 /// The file of one move, and a folder for what is on its way. One process at a time has it.

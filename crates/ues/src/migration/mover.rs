@@ -153,14 +153,35 @@ impl Mover {
         side.query(nsid, &[]).await
     }
 
-    async fn activate(&self) -> Outcome<Report> {
-        let address = self.new.address();
+    async fn activate(&mut self) -> Outcome<Report> {
+        let address = self.new.address().to_owned();
         if self.status(&self.new).await?["activated"] != json!(true) {
+            // Nothing is written at the new server before it is switched on, so copying is still right. But an old server
+            // that is gone must not keep the account from its home.
+            if let Err(failure) = self.copy_again().await {
+                let old = self.old.address();
+                self.person.warn(&format!(
+                    "what was written at {old} last may be missing: {}",
+                    failure.message
+                ));
+            }
             let nsid = "com.atproto.server.activateAccount";
             self.new.procedure(nsid, None).await?;
         }
         let details = json!({ "server": address });
         Ok(Report::new(format!("it lives at {address}"), details))
+    }
+
+    /// Copies what was written at the old server since both were compared.
+    pub(super) async fn copy_again(&mut self) -> Outcome {
+        let root = self.root(&self.old).await?;
+        if self.journal.record.root.as_ref() == Some(&root) {
+            return Ok(());
+        }
+        self.repository().await?;
+        self.blobs().await?;
+        self.journal.record.root = Some(self.root(&self.new).await?);
+        self.journal.write()
     }
 
     async fn deactivate(&self) -> Outcome<Report> {

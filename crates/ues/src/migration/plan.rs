@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::desk::Identity;
 use crate::failure::{Failure, Outcome};
+use crate::output::printable;
 
 /// Which way an account moves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,7 +77,8 @@ impl Step {
 /// The steps that are left while the identity names this server.
 ///
 /// Whatever came before is done again while it names the old one, for the account may have changed there. Once it names
-/// the new one nothing is copied any more: the account may have changed here.
+/// the new one only what changed last is copied, and nothing once that one is switched on: the account may have changed
+/// there.
 pub fn steps(home: Home) -> &'static [Step] {
     match home {
         Home::Old => &Step::ALL,
@@ -96,7 +98,10 @@ pub fn home(direction: Direction, identity: &Identity, new: Option<&str>) -> Out
         (Direction::From, false) | (Direction::To, true) => Ok(Home::Old),
         (Direction::To, false) if named.is_some() && named == new.map(bare) => Ok(Home::New),
         (Direction::To, false) => Err(Failure::failed(match named {
-            Some(named) => format!("the account does not live here: its identity names {named}"),
+            Some(named) => format!(
+                "the account does not live here: its identity names {}",
+                printable(&named)
+            ),
             None => "the account's identity names no server".to_owned(),
         })),
     }
@@ -162,6 +167,7 @@ pub fn operation(
             .any(|list| list.contains(key))
     };
     if let Some(unknown) = has.iter().find(|key| !known(key)) {
+        let unknown = printable(unknown);
         return Err(Failure::usage(format!(
             "the identity may also be changed with the key {unknown}, which neither server names as its own"
         ))

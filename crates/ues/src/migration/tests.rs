@@ -179,3 +179,37 @@ async fn lost_blobs_stop_the_move_unless_they_are_given_up() {
     first.run().await.unwrap();
     assert_moved(&world);
 }
+
+#[tokio::test]
+async fn a_did_web_waits_for_its_owner() {
+    for direction in WAYS {
+        let (world, dir) = (World::new(), tempfile::tempdir().unwrap());
+        world.0.lock().is_web = true;
+        let failure = run(&world, direction, dir.path()).await.unwrap_err();
+        let hint = failure.hint.unwrap();
+        assert!(hint.contains("\"publicKeyMultibase\": \"new-a\""), "{hint}");
+        {
+            let mut state = world.0.lock();
+            // What is written until it is published comes along.
+            state.held.get_mut("old").unwrap().write();
+            state.home = "new";
+        }
+        run(&world, direction, dir.path()).await.unwrap();
+        assert_moved(&world);
+    }
+}
+
+#[tokio::test]
+async fn an_old_server_that_is_gone_does_not_keep_the_account_from_its_home() {
+    let (world, dir) = (World::new(), tempfile::tempdir().unwrap());
+    let mut mover = mover(&world, Direction::From, dir.path(), true);
+    world.0.lock().gone_once_moved = true;
+    mover.run().await.unwrap_err();
+    {
+        let state = world.0.lock();
+        assert_eq!((state.home, state.held["new"].active), ("new", true));
+    }
+    world.0.lock().gone_once_moved = false;
+    mover.run().await.unwrap();
+    assert_moved(&world);
+}
