@@ -7,6 +7,7 @@
 //! | [`node`] | a whole node: store, server, the operator's own routes |
 //! | [`client`] | one way to talk to a node, whether it runs or not |
 //! | [`commands`] | one file a command |
+//! | [`migration`] | moving an account between servers |
 //! | [`output`] | results, progress, colours |
 //! | [`telemetry`] | traces for a collector |
 //! | [`failure`] | errors for people, exit codes |
@@ -18,6 +19,7 @@ pub mod config;
 pub mod failure;
 pub mod logging;
 pub mod memory;
+pub mod migration;
 pub mod node;
 pub mod output;
 pub mod telemetry;

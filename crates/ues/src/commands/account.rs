@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::Context;
 use super::acting::account_name;
-use super::sign_in;
+use super::{migrate, sign_in};
 use crate::client::Client;
 use crate::failure::{Failure, Outcome};
 use crate::output::{FAINT, GOOD, STRONG, Table};
@@ -98,6 +98,8 @@ Examples:
         #[arg(long)]
         off: bool,
     },
+    /// Moves an account from another server to this node, or from here to another server
+    Migrate(Box<migrate::Args>),
     /// Takes an account off the network for a while; nothing is lost
     Deactivate {
         /// Handle or DID
@@ -125,6 +127,7 @@ Examples:
 pub async fn run(context: &Context, command: Command) -> Outcome {
     let client = context.client().await?;
     match command {
+        Command::Migrate(args) => migrate::run(context, *args).await,
         Command::Create {
             handle,
             email,

@@ -14,6 +14,7 @@ pub mod key;
 pub mod lexicon;
 pub mod log;
 pub mod mail;
+pub mod migrate;
 pub mod peer;
 pub mod pin;
 pub mod post;

@@ -3,6 +3,7 @@
 
 mod accounts;
 mod answer;
+mod identities;
 mod lexicons;
 mod log;
 mod moderation;
@@ -79,6 +80,8 @@ impl App for Operator {
             .route("/account/totp", post(second_factor::make))
             .route("/account/totp/confirm", post(second_factor::confirm))
             .route("/account/totp/remove", post(second_factor::remove))
+            .route("/identity", get(identities::show))
+            .route("/identity/sign", post(identities::sign))
             .route("/audit", get(moderation::audit))
             .route("/reports", get(moderation::reports))
             .route("/mails", get(moderation::mails))
