@@ -4,7 +4,7 @@ import { randomBytes } from 'node:crypto'
 import { rm } from 'node:fs/promises'
 import { after, before, describe, it } from 'node:test'
 import { newAccount } from '../lib/accounts.mjs'
-import { ues } from '../lib/cli.mjs'
+import { ues, uesOk } from '../lib/cli.mjs'
 import { attach, getBlob } from '../lib/device-repos.mjs'
 import { DeviceNode, NOTE, call, operatorSession, pair } from '../lib/devices.mjs'
 import { until } from '../lib/pins.mjs'
@@ -109,6 +109,29 @@ describe('blobs on several devices', () => {
     await until('both have both', async () => (await getBlob(phone, did, online)) && (await getBlob(laptop, did, offline)), 60)
     await servesAll(phone)
     await servesAll(laptop)
+  })
+
+  it('all come, and only they, when both are killed meanwhile', async () => {
+    await phone.stop()
+    for (let n = 0; n < 12; n++) await add(laptop, 4_000_000 + n)
+    await phone.up()
+    for (const killed of [phone, laptop]) {
+      const { fetched } = await statusOf(phone, did)
+      await until('some more came', async () => {
+        const status = await statusOf(phone, did)
+        return status.fetched > fetched || status.missing === 0
+      }, 60)
+      await killed.kill()
+      await killed.up()
+    }
+    await lacks(phone, did, 0)
+    await servesAll(phone)
+    for (const node of [laptop, phone]) {
+      await node.stop()
+      await uesOk(node.data, ['check'])
+      await node.up()
+    }
+    assert.deepEqual(await missing(phone, did), [])
   })
 
   it('go with the last record that names them', async () => {

@@ -7,6 +7,7 @@ import { ues, uesOk } from '../lib/cli.mjs'
 import { DeviceNode, NOTE, agentOf, invite, note, pair } from '../lib/devices.mjs'
 import { until } from '../lib/pins.mjs'
 import { newAccount } from '../lib/accounts.mjs'
+import { freePort } from '../lib/process.mjs'
 import { dataRoot, listAll, verifiedExport } from '../lib/repos.mjs'
 
 const POST = NOTE
@@ -161,6 +162,19 @@ describe('a repository on several devices', () => {
       await node.up()
     }
   })
+
+  for (const which of ['laptop', 'phone']) {
+    it(`is found again after the ${which} came up at another address`, async () => {
+      const node = { laptop, phone }[which]
+      // What it has learned just now is only sure to be kept if it may say goodbye.
+      await node.stop()
+      node.peerPort = await freePort()
+      await node.up()
+      await (await agentOf(laptop, account.did)).create(`the ${which} has moved`)
+      await equal(account.did, laptop, phone)
+      assert.ok((await texts(phone, account.did)).includes(`the ${which} has moved`))
+    })
+  }
 
   it('has a third device, which gets what the second writes', async () => {
     const tablet = await DeviceNode.start('tablet')

@@ -7,10 +7,11 @@ import { NodeOAuthClient } from '@atproto/oauth-client-node'
 import { atprotoLoopbackClientMetadata } from '@atproto/oauth-types'
 import { SignJWT } from 'jose'
 import { newAccount } from '../lib/accounts.mjs'
+import { uesOk } from '../lib/cli.mjs'
 import { Browser } from '../lib/pages.mjs'
 import { RawClient, loopbackClient, newKey, random, sha256 } from '../lib/oauth.mjs'
 import { freePort } from '../lib/process.mjs'
-import { startUes } from '../lib/servers.mjs'
+import { dataOf, startUes } from '../lib/servers.mjs'
 
 const REDIRECT = 'http://127.0.0.1:4999/callback'
 const GENERIC = 'atproto transition:generic'
@@ -174,6 +175,14 @@ describe('the pages', () => {
     assert.equal((await app.refresh(tokens.refresh_token)).error, 'invalid_grant')
     page = await chrome.submit(page, 'sign_out')
     assert.match(page.html, /name="password"/)
+  })
+
+  it('are ended by the operator with all other sessions of the account', async () => {
+    const app = await raw()
+    const tokens = await app.tokens(browser(), alice)
+    await uesOk(dataOf(server), ['account', 'sessions', alice.handle, '--end-all'])
+    assert.equal((await app.call(tokens.access_token, 'GET', 'com.atproto.server.getSession')).status, 401)
+    assert.equal((await app.refresh(tokens.refresh_token)).error, 'invalid_grant')
   })
 
   it('a client that may not ask is told so', async () => {

@@ -1,18 +1,37 @@
 // Child processes of the tests: free ports, start with a readiness check, logs kept for failures, stop.
 import { spawn } from 'node:child_process'
+import { randomInt } from 'node:crypto'
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import net from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 
-/** A TCP port on the loopback that nobody listens on at the moment. */
-export async function freePort() {
+// The system gives outgoing connections ports from here on. One of them could take the port of a server that is down for
+// a moment to be started again.
+const EPHEMERAL = Number(readFileSync('/proc/sys/net/ipv4/ip_local_port_range', 'utf8').split(/\s+/)[0])
+const LOWEST = 10_000
+
+/** Whether nobody listens on a port of the loopback. */
+async function isFree(port) {
   const server = net.createServer()
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address()
+  server.listen(port, '127.0.0.1')
+  try {
+    await once(server, 'listening')
+  } catch (e) {
+    if (e.code === 'EADDRINUSE') return false
+    throw e
+  }
   server.close()
   await once(server, 'close')
-  return port
+  return true
+}
+
+/** A TCP port on the loopback that nobody listens on at the moment, and that no outgoing connection is given. */
+export async function freePort() {
+  for (;;) {
+    const port = randomInt(LOWEST, Math.max(EPHEMERAL, LOWEST + 1000))
+    if (await isFree(port)) return port
+  }
 }
 
 const running = new Set()

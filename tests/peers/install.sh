@@ -97,6 +97,22 @@ install_helia() {
   printf '%s' "$want" >"$home/node_modules/.stamp"
 }
 
+# More clients, and a browser with what drives it.
+install_clients() {
+  local want home="$tests/clients"
+  want="$(cat "$home/package.json" "$home/package-lock.json" | sha256sum | cut -d' ' -f1)"
+  if ! stamped "$home/node_modules/.stamp" "$want"; then
+    say "more clients"
+    cd "$home"
+    node "$npm/bin/npm-cli.js" ci --ignore-scripts --no-audit --no-fund --loglevel=error
+    printf '%s' "$want" >"$home/node_modules/.stamp"
+  fi
+  if [ -z "${CHROMIUM:-}" ] && ! command -v chromium >/dev/null; then
+    say "Chromium (a minute the first time)"
+    apt-get install -y -qq chromium >/dev/null
+  fi
+}
+
 install_npm() {
   install_node
   export PATH="$node_home/bin:$PATH"
@@ -104,6 +120,7 @@ install_npm() {
   install_packages
   install_compliance
   install_helia
+  install_clients
   say "ready: node $("$node_home/bin/node" --version)"
 }
 

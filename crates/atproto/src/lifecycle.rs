@@ -96,6 +96,17 @@ pub async fn activate(
     Ok(())
 }
 
+/// Ends all sessions of an account, and those of all applications; goes into `batch`.
+///
+/// # Errors
+/// When they cannot be read.
+pub fn end_sessions(ctx: &Context, batch: &mut Batch, did: &Did) -> Result<(), XrpcError> {
+    ctx.sessions
+        .end_all(batch, did)
+        .map_err(XrpcError::internal)?;
+    ctx.oauth.end_all(batch, did).map_err(XrpcError::internal)
+}
+
 /// Takes an account down for a reason, or gives it back, and ends its sessions.
 ///
 /// # Errors
@@ -109,12 +120,7 @@ pub async fn take_down(
     let _turn = ctx.accounts.turn(did).await;
     let before = found(ctx, did)?;
     let mut batch = ctx.store.batch();
-    ctx.sessions
-        .end_all(&mut batch, did)
-        .map_err(XrpcError::internal)?;
-    ctx.oauth
-        .end_all(&mut batch, did)
-        .map_err(XrpcError::internal)?;
+    end_sessions(ctx, &mut batch, did)?;
     note(ctx, &mut batch, act);
     let withheld = reason.is_some().then_some(EVERYTHING);
     ctx.withheld.put(&mut batch, did, withheld);
@@ -152,12 +158,7 @@ async fn delete_now(ctx: &Context, before: &Account, act: Option<Act>) -> Result
     let mut batch = ctx.store.batch();
     note(ctx, &mut batch, act);
     ctx.accounts.put(&mut batch, &after, Some(before));
-    ctx.sessions
-        .end_all(&mut batch, did)
-        .map_err(XrpcError::internal)?;
-    ctx.oauth
-        .end_all(&mut batch, did)
-        .map_err(XrpcError::internal)?;
+    end_sessions(ctx, &mut batch, did)?;
     ctx.app_passwords
         .remove_all(&mut batch, did)
         .map_err(XrpcError::internal)?;

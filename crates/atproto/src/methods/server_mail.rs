@@ -265,12 +265,7 @@ pub async fn change_password(
         ..(*before).clone()
     };
     ctx.accounts.put(&mut batch, &after, Some(&before));
-    ctx.sessions
-        .end_all(&mut batch, did)
-        .map_err(XrpcError::internal)?;
-    ctx.oauth
-        .end_all(&mut batch, did)
-        .map_err(XrpcError::internal)?;
+    lifecycle::end_sessions(ctx, &mut batch, did)?;
     note(ctx, &mut batch, act);
     ctx.store.commit(batch).await.map_err(XrpcError::internal)?;
     ctx.accounts.written(after);

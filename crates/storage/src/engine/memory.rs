@@ -17,7 +17,8 @@ use super::{Engine, EngineError, KeyspaceId, Op, Reads, Rows, Shape, is_range};
 pub enum Fault {
     /// Only a part of a batch reaches the medium; it is discarded after a crash. A sync fails.
     TornWrite,
-    /// A sync fails, and what was written since the last one is lost in a crash. A batch is not affected.
+    /// A sync fails, and what was written since the last one is lost in a crash. A batch is not affected; the call after
+    /// it is met instead.
     FailedSync,
     /// There is no room; nothing is written.
     DiskFull,
@@ -286,7 +287,11 @@ impl Engine for MemoryEngine {
                 return Err(medium.fail(io::ErrorKind::StorageFull, "the disk is full"));
             }
             Some(Fault::BitFlip) => flip = true,
-            Some(Fault::FailedSync) | None => {}
+            Some(Fault::FailedSync) => {
+                let next = medium.calls + 1;
+                medium.faults.push((next, Fault::FailedSync));
+            }
+            None => {}
         }
         let mut changes = Vec::new();
         for op in ops {

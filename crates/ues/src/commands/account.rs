@@ -78,7 +78,7 @@ Examples:
         /// Ends this session
         #[arg(long, value_name = "ID", conflicts_with = "end_all")]
         end: Option<String>,
-        /// Ends all sessions
+        /// Ends all sessions, and those of all applications
         #[arg(long)]
         end_all: bool,
     },

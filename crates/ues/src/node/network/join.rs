@@ -8,6 +8,7 @@ use ues_repo::crypto::VerifyingKey;
 use ues_repo::syntax::{Did, Handle};
 
 use super::PeerNetwork;
+use super::remember::found_at;
 
 impl PeerNetwork {
     /// Takes a repository in from the device that let this one in.
@@ -37,17 +38,13 @@ impl PeerNetwork {
             return;
         };
         let state = running.network.state().await;
-        let addresses = state
-            .into_iter()
-            .flat_map(|state| state.peers)
-            .filter(|p| p.peer == peer)
-            .flat_map(|p| {
-                let connected = p.connections.into_iter().map(|c| c.address);
-                p.addresses.into_iter().chain(connected)
-            });
-        let known = KnownPeer {
-            peer,
-            addresses: addresses.collect(),
+        let mut connected = state.into_iter().flat_map(|state| state.peers);
+        let known = match connected.find(|connected| connected.peer == peer) {
+            Some(connected) => found_at(&connected),
+            None => KnownPeer {
+                peer,
+                addresses: Vec::new(),
+            },
         };
         running.network.add_known_peer(known).await;
         self.0.known.keep(running.network.known_peers().await).await;

@@ -10,6 +10,7 @@ mod history;
 mod join;
 mod known;
 mod provide;
+mod remember;
 mod running;
 mod settings;
 
@@ -43,7 +44,7 @@ pub struct PeerNetwork(Arc<Parts>);
 struct Parts {
     ctx: Context,
     replicas: Replicas,
-    known: KnownRows,
+    known: Arc<KnownRows>,
     config: crate::config::Network,
     running: tokio::sync::Mutex<Option<Running>>,
     compacting: parking_lot::Mutex<Option<tokio::task::JoinHandle<()>>>,
@@ -58,7 +59,7 @@ impl PeerNetwork {
         let replicas = Replicas::open(ctx.repos.clone(), ctx.keys.clone(), device)?;
         let this = Self(Arc::new(Parts {
             ctx: ctx.clone(),
-            known: KnownRows::open(&ctx.store)?,
+            known: Arc::new(KnownRows::open(&ctx.store)?),
             config: config.network.clone(),
             replicas,
             running: tokio::sync::Mutex::new(None),

@@ -13,6 +13,7 @@ use ues_sync::store::Replicas;
 use super::blocks::PublicBlocks;
 use super::known::KnownRows;
 use super::provide::Providing;
+use super::remember::Remembering;
 use super::{NetworkError, Parts, cannot, settings};
 use crate::config::{NetworkBlobs, NetworkKademlia};
 
@@ -24,6 +25,7 @@ pub(super) struct Running {
     pub blobs: BlobService,
     pub pairing: PairingService,
     pub bitswap: Option<Bitswap>,
+    _remembering: Arc<Remembering>,
     _providing: Option<Arc<Providing>>,
 }
 
@@ -62,6 +64,12 @@ impl Running {
         let name = settings::device_name(&config.device_name);
         let pairing =
             PairingService::start(network.clone(), replicas.clone(), name).map_err(cannot)?;
+        let remembering = Remembering::start(
+            network.clone(),
+            replicas.clone(),
+            &sync,
+            parts.known.clone(),
+        );
         let providing = (config.kademlia != NetworkKademlia::Off)
             .then(|| Arc::new(Providing::start(network.clone(), replicas.clone())));
         Ok(Self {
@@ -70,6 +78,7 @@ impl Running {
             blobs,
             pairing,
             bitswap,
+            _remembering: Arc::new(remembering),
             _providing: providing,
         })
     }

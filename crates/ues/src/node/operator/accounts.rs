@@ -206,7 +206,7 @@ pub struct WhichSession {
     id: Option<String>,
 }
 
-/// `POST sessions/end {account, id?}`: ends one session, or all.
+/// `POST sessions/end {account, id?}`: ends one session, or all and those of all applications.
 pub async fn end_sessions(State(desk): State<Desk>, Json(which): Json<WhichSession>) -> Answer {
     let account = desk.account(&which.account)?;
     let sessions = &desk.ctx.sessions;
@@ -214,8 +214,7 @@ pub async fn end_sessions(State(desk): State<Desk>, Json(which): Json<WhichSessi
     let act = act("endSessions", &account, json!({ "session": which.id }));
     lifecycle::note(&desk.ctx, &mut batch, act);
     match &which.id {
-        None => sessions
-            .end_all(&mut batch, &account.did)
+        None => lifecycle::end_sessions(&desk.ctx, &mut batch, &account.did)
             .map_err(Refusal::internal)?,
         Some(id) => {
             let found = sessions.end_by_id(&mut batch, &account.did, id);

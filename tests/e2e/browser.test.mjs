@@ -1,0 +1,138 @@
+// A real browser: an application that runs in it signs in by the official client through the real pages, with scripts
+// switched off on them, on a phone's screen, in light and in dark.
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import http from 'node:http'
+import { after, before, describe, it } from 'node:test'
+import { bundle, chromium } from '../clients/index.mjs'
+import { newAccount } from '../lib/accounts.mjs'
+import { freePort } from '../lib/process.mjs'
+import { startUes } from '../lib/servers.mjs'
+
+const SCOPE = 'atproto transition:generic'
+const PHONE = { width: 360, height: 640 }
+
+/** Where Chromium lies. */
+const executablePath = process.env.CHROMIUM ?? execFileSync('which', ['chromium'], { encoding: 'utf8' }).trim()
+
+/** A page that everybody can read. */
+const html = (script) => `<!doctype html><html lang="en"><meta charset="utf-8"><title>An application</title>
+<button id="in">Sign in</button> <button id="out">Sign out</button><output></output><script type="module">${script}</script>`
+
+describe('a browser', () => {
+  let node, account, app, browser, origin
+
+  before(async () => {
+    const port = await freePort()
+    node = await startUes({ port, env: { UES_PUBLIC_URL: `http://127.0.0.1:${port}` } })
+    account = await newAccount(node)
+    const setup = { node: node.url, handle: account.handle, did: account.did, scope: SCOPE }
+    const script = `window.SETUP = ${JSON.stringify(setup)};\n${await bundle(new URL('../clients/app.js', import.meta.url))}`
+    app = http.createServer((_, res) => res.writeHead(200, { 'content-type': 'text/html' }).end(html(script.replaceAll('</script', '<\\/script'))))
+    const appPort = await freePort()
+    await new Promise((resolve) => app.listen(appPort, '127.0.0.1', resolve))
+    origin = `http://127.0.0.1:${appPort}`
+    browser = await chromium.launch({ executablePath, args: ['--no-sandbox'] })
+  })
+  after(async () => {
+    await browser?.close()
+    app?.closeAllConnections()
+    app?.close()
+    await node?.close()
+  })
+
+  /** What the application says, once it says something else than before. */
+  async function says(page, ready = () => true) {
+    const handle = await page.waitForFunction(() => document.querySelector('output')?.textContent || undefined)
+    const said = JSON.parse(await handle.jsonValue())
+    assert.equal(said.error, undefined, JSON.stringify(said))
+    assert.ok(ready(said), JSON.stringify(said))
+    return said
+  }
+
+  /** Nothing is wider than the screen, and text stands out from what is behind it. */
+  async function isReadable(page) {
+    const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth)
+    assert.ok(wide <= 0, `${wide} pixels too wide`)
+    const poor = await page.evaluate(() => {
+      const numbers = (colour) => colour.match(/[\d.]+/g).map(Number)
+      const light = ([r, g, b]) => {
+        const [x, y, z] = [r, g, b].map((c) => (c / 255 <= 0.03928 ? c / 255 / 12.92 : ((c / 255 + 0.055) / 1.055) ** 2.4))
+        return 0.2126 * x + 0.7152 * y + 0.0722 * z
+      }
+      const behind = (element) => {
+        for (let at = element; at; at = at.parentElement) {
+          const colour = numbers(getComputedStyle(at).backgroundColor)
+          if (colour[3] !== 0) return colour
+        }
+        return [255, 255, 255]
+      }
+      const texts = [...document.body.querySelectorAll('*')].filter((e) => [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim()) && e.offsetParent)
+      return texts
+        .map((element) => {
+          const [a, b] = [light(numbers(getComputedStyle(element).color)), light(behind(element))].sort((x, y) => y - x)
+          return [element.textContent.trim().slice(0, 40), (a + 0.05) / (b + 0.05)]
+        })
+        .filter(([, contrast]) => contrast < 4.5)
+    })
+    // WCAG 2.2, 1.4.3
+    assert.deepEqual(poor, [], 'text with too little contrast')
+  }
+
+  for (const colorScheme of ['light', 'dark']) {
+    it(`signs in, writes, refreshes and signs out, in ${colorScheme}`, async () => {
+      const context = await browser.newContext({ viewport: PHONE, colorScheme })
+      const page = await context.newPage()
+      await page.goto(origin)
+      await says(page, (said) => said.nobody)
+      await page.click('#in')
+      await page.waitForURL(`${node.url}/oauth/authorize**`)
+      await isReadable(page)
+      assert.equal(await page.inputValue('[name=identifier]'), account.handle, 'the handle is filled in')
+      await page.fill('[name=password]', 'wrong')
+      await page.keyboard.press('Enter')
+      await page.waitForSelector('[role=alert]')
+      await isReadable(page)
+      await page.fill('[name=password]', account.password)
+      await page.keyboard.press('Enter')
+      await page.waitForSelector('button[value=allow]')
+      await isReadable(page)
+      await page.click('button[value=allow]')
+      await page.waitForURL(`${origin}/**`)
+      const said = await says(page, (said) => said.did)
+      assert.equal(said.did, account.did)
+      assert.equal(said.state, 'mine')
+      assert.equal(said.written.status, 200, JSON.stringify(said))
+      assert.equal(said.session.handle, account.handle)
+      assert.ok(said.refreshed)
+      const { data } = await account.agent.com.atproto.repo.listRecords({ repo: account.did, collection: 'com.example.note' })
+      assert.ok(data.records.some((record) => record.uri === said.written.uri && record.value.text === 'from the browser'))
+
+      const own = await context.newPage()
+      await own.goto(`${node.url}/account`)
+      await own.waitForSelector(`text=${account.handle}`)
+      await isReadable(own)
+      await page.evaluate(() => (document.querySelector('output').textContent = ''))
+      await page.click('#out')
+      await says(page, (said) => said.out)
+      await context.close()
+    })
+  }
+
+  it('needs no script on the pages, and shows them in no frame', async () => {
+    const context = await browser.newContext({ javaScriptEnabled: false })
+    const page = await context.newPage()
+    await page.goto(`${node.url}/account`)
+    await page.fill('[name=identifier]', account.handle)
+    await page.fill('[name=password]', account.password)
+    await page.keyboard.press('Enter')
+    await page.waitForSelector(`text=${account.handle}`)
+    await context.close()
+
+    const framing = await (await browser.newContext()).newPage()
+    await framing.route('https://evil.example/', (route) => route.fulfill({ contentType: 'text/html', body: `<iframe src="${node.url}/account"></iframe>` }))
+    await framing.goto('https://evil.example/')
+    const frame = framing.frames().at(-1)
+    assert.doesNotMatch(await frame.content().catch(() => ''), /password/)
+  })
+})
