@@ -1,7 +1,7 @@
 // A bad line: passes on what comes to a port, late, and not all of it.
 //   node bad-line.mjs udp HOST PORT TO PORT DELAY LOSS SEED   each packet DELAY ms late, LOSS of all lost, each way
 //   node bad-line.mjs tcp HOST PORT TO PORT DELAY BREAK SEED  all bytes DELAY ms late, a connection ends after about BREAK ms
-// Prints a line once it listens.
+// Prints a line once it listens, and one for each loss or cut.
 import dgram from 'node:dgram'
 import net from 'node:net'
 import { Random } from './random.mjs'
@@ -12,7 +12,11 @@ const late = (what) => setTimeout(what, Number(delay))
 const listening = () => process.stdout.write('listening\n')
 
 function udp() {
-  const lost = () => random.next() < Number(amount)
+  const lost = () => {
+    const lost = random.next() < Number(amount)
+    if (lost) process.stdout.write('lost\n')
+    return lost
+  }
   /** By who called: the socket that speaks for it on the other side. */
   const callers = new Map()
   const line = dgram.createSocket('udp4')
@@ -34,7 +38,10 @@ function tcp() {
   const server = net.createServer((caller) => {
     const called = net.connect(Number(toPort), to)
     const both = [caller, called]
-    const end = () => both.forEach((socket) => socket.resetAndDestroy())
+    const end = () => {
+      process.stdout.write('cut\n')
+      for (const socket of both) socket.resetAndDestroy()
+    }
     const timer = setTimeout(end, Number(amount) * (0.5 + random.next()))
     for (const [from, into] of [both, [...both].reverse()]) {
       // What is on the way is bounded, as it is on a line.
