@@ -5,28 +5,9 @@ import { rm } from 'node:fs/promises'
 import { after, before, describe, it } from 'node:test'
 import { newAccount } from '../lib/accounts.mjs'
 import { ues, uesOk } from '../lib/cli.mjs'
-import { DeviceNode, call, operatorSession, pair } from '../lib/devices.mjs'
-import { rawCid, until } from '../lib/pins.mjs'
-
-const NOTE = 'com.example.note'
-
-/** Uploads content and writes a record that refers to it; returns the blob's CID. */
-async function attach(node, did, content) {
-  const session = await operatorSession(node, did)
-  const { blob } = await call(node, session, 'com.atproto.repo.uploadBlob', content)
-  const record = { $type: NOTE, text: 'with a blob', createdAt: new Date().toISOString(), attachment: blob }
-  const written = await call(node, session, 'com.atproto.repo.createRecord', { repo: did, collection: NOTE, record })
-  assert.equal(written.status, 200, JSON.stringify(written))
-  assert.equal(blob.ref.$link, rawCid(content))
-  return blob.ref.$link
-}
-
-/** A blob as anybody gets it from a node; nothing if it is not there. */
-async function getBlob(node, did, cid) {
-  const res = await fetch(`${node.server.url}/xrpc/com.atproto.sync.getBlob?did=${did}&cid=${cid}`)
-  const bytes = Buffer.from(await res.arrayBuffer())
-  return res.ok ? bytes : undefined
-}
+import { attach, getBlob } from '../lib/device-repos.mjs'
+import { DeviceNode, NOTE, call, operatorSession, pair } from '../lib/devices.mjs'
+import { until } from '../lib/pins.mjs'
 
 /** What a node says of the blobs of a repository. */
 const statusOf = async (node, did) => (await node.run('sync', 'status')).blobs.find((row) => row.repo === did)

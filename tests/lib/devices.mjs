@@ -23,10 +23,14 @@ export async function agentOf(node, did) {
   }
 }
 
-/** A node whose peer-to-peer port stays the same when it is started again. */
+/** A node whose peer-to-peer port stays the same when it is started again. With a `host` of network.mjs it runs there. */
 export class DeviceNode {
-  static async start(name, { env = {} } = {}) {
-    const node = new DeviceNode()
+  constructor(host) {
+    this.host = host
+  }
+
+  static async start(name, { env = {}, host } = {}) {
+    const node = new DeviceNode(host)
     await node.prepare(name)
     await node.up(env)
     return node
@@ -38,6 +42,7 @@ export class DeviceNode {
     this.dir = await scratch(`device-${name}`)
     this.httpPort = await freePort()
     this.peerPort = await freePort()
+    await this.host?.open(this.httpPort)
   }
 
   /** Starts it (again) on its folder. */
@@ -46,6 +51,7 @@ export class DeviceNode {
     this.server = await startUes({
       dir: this.dir,
       port: this.httpPort,
+      host: this.host,
       env: {
         UES_NETWORK_LISTEN: `/ip4/127.0.0.1/tcp/${this.peerPort}`,
         UES_NETWORK_MDNS: 'false',

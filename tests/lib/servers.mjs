@@ -46,16 +46,17 @@ export class Server {
 /** The data folder of our node. */
 export const dataOf = (server) => path.join(server.dir, 'data')
 
-/** Our node on an empty (or given) folder. Rate limits are off unless `env` says otherwise. */
-export async function startUes({ dir, port, env = {}, args = [] } = {}) {
+/** Our node on an empty (or given) folder, on this machine or on a `host` of network.mjs. Rate limits are off unless `env` says otherwise. */
+export async function startUes({ dir, port, env = {}, args = [], host } = {}) {
   const keepData = dir !== undefined
   dir ??= await scratch('node')
   port ??= await freePort()
   const url = `http://127.0.0.1:${port}`
+  const command = [...(host?.within ?? []), uesBinary(), 'up', '--data', path.join(dir, 'data'), '--listen', `127.0.0.1:${port}`]
   const program = new Program(
     'ues',
-    uesBinary(),
-    ['up', '--data', path.join(dir, 'data'), '--listen', `127.0.0.1:${port}`, ...args],
+    command[0],
+    [...command.slice(1), ...args],
     { UES_RATE_LIMITS_ENABLED: 'false', UES_PINS_CLUSTER_LISTEN: '', UES_PINS_PROXY_LISTEN: '', ...env },
   )
   await program.answers(`${url}/xrpc/_health`)

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Installs the software that the end-to-end tests and the benchmarks run against:
 # node 22 (the newest AT Protocol packages need it), the npm packages of tests/package-lock.json, Kubo,
-# IPFS-Cluster, the NATS server, AT Protocol's relay and tap, Apache Cassandra and Schemathesis.
+# IPFS-Cluster, the NATS server, AT Protocol's relay and tap, Apache Cassandra, Schemathesis, and what networks of
+# namespaces are made with.
 #   install.sh          everything
 #   install.sh PEER…    the named ones: npm, kubo, ipfs-cluster, nats, indigo, cassandra,
-#                       schemathesis
+#                       schemathesis, namespaces
 # Idempotent: each step leaves a stamp named after its inputs and is skipped while the stamp is right.
 # Everything lands in .peers/ and tests/node_modules/, which git ignores.
 set -euo pipefail
@@ -179,10 +180,22 @@ install_schemathesis() {
   say "ready: $schemathesis"
 }
 
-[ $# -gt 0 ] || set -- npm kubo ipfs-cluster nats indigo cassandra schemathesis
+# Programs of the system that tests with networks of their own use. Without them those tests are skipped.
+install_namespaces() {
+  local missing=()
+  command -v ip >/dev/null || missing+=(iproute2)
+  command -v nft >/dev/null || missing+=(nftables)
+  if [ ${#missing[@]} -gt 0 ] && ! { apt-get update -qq && apt-get install -y -qq "${missing[@]}"; } >/dev/null 2>&1; then
+    say "not installed: ${missing[*]}; tests that need them are skipped"
+    return
+  fi
+  say "ready: $(nft --version)"
+}
+
+[ $# -gt 0 ] || set -- npm kubo ipfs-cluster nats indigo cassandra schemathesis namespaces
 for peer in "$@"; do
   case "$peer" in
-  npm | kubo | ipfs-cluster | nats | indigo | cassandra | schemathesis) "install_$peer" ;;
-  *) say "no peer is called $peer: npm, kubo, ipfs-cluster, nats, indigo, cassandra, schemathesis"; exit 2 ;;
+  npm | kubo | ipfs-cluster | nats | indigo | cassandra | schemathesis | namespaces) "install_$peer" ;;
+  *) say "no peer is called $peer: npm, kubo, ipfs-cluster, nats, indigo, cassandra, schemathesis, namespaces"; exit 2 ;;
   esac
 done

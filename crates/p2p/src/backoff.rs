@@ -12,11 +12,11 @@ pub struct Backoff {
 }
 
 impl Default for Backoff {
-    /// One second at first, ten minutes at most.
+    /// One second at first, half a minute at most: when a network is back, people wait for what comes over it.
     fn default() -> Self {
         Self {
             first: Duration::from_secs(1),
-            longest: Duration::from_secs(600),
+            longest: Duration::from_secs(30),
         }
     }
 }

@@ -19,6 +19,10 @@ use crate::streams;
 
 /// What identify calls the family of our protocols.
 const PROTOCOL_VERSION: &str = "ues/1.0.0";
+/// How often a connection is asked whether it still stands.
+const PING_EVERY: Duration = Duration::from_secs(10);
+/// How long the answer may take. Two late ones in a row are needed to end a connection.
+const PING_WITHIN: Duration = Duration::from_secs(10);
 /// Provider and other records that a hash table server keeps for others.
 const MAX_RECORDS: usize = 65_536;
 
@@ -66,7 +70,7 @@ impl Behaviour {
                 .then(|| memory_connection_limits::Behaviour::with_max_bytes(limits.memory))
                 .into(),
             identify: identify::Behaviour::new(identify),
-            ping: ping::Behaviour::default(),
+            ping: ping::Behaviour::new(ping()),
             mdns: mdns(config, peer)?.into(),
             kademlia: config.kademlia.as_ref().map(|k| kademlia(k, peer)).into(),
             autonat: autonat::Behaviour::new(peer, autonat::Config::default()),
@@ -80,6 +84,12 @@ impl Behaviour {
             streams: streams::Behaviour::default(),
         })
     }
+}
+
+fn ping() -> ping::Config {
+    ping::Config::new()
+        .with_interval(PING_EVERY)
+        .with_timeout(PING_WITHIN)
 }
 
 fn allow(peers: &[PeerId]) -> allow_block_list::Behaviour<AllowedPeers> {

@@ -131,6 +131,15 @@ impl KnownPeers {
         }
     }
 
+    /// As [`KnownPeers::retry`], for all of them.
+    pub fn retry_all(&mut self, now: Instant) {
+        for entry in self.peers.values_mut() {
+            if let Status::Waiting(until) = &mut entry.status {
+                *until = now.min(*until);
+            }
+        }
+    }
+
     /// Whom to dial now, and where. They count as being dialed until one of the other calls says more.
     pub fn due(&mut self, now: Instant) -> Vec<KnownPeer> {
         let mut due = Vec::new();
@@ -223,6 +232,11 @@ mod tests {
         assert_eq!(peers.next_due(now), Some(Duration::from_secs(1)));
         peers.retry(&one.peer, now);
         assert_eq!(peers.due(now).len(), 1);
+        peers.dial_failed(&one.peer, now, 0);
+        peers.retry_all(now);
+        assert_eq!(peers.due(now).len(), 1);
+        peers.retry_all(now);
+        assert_eq!(peers.due(now), vec![], "it is being dialed");
     }
 
     #[test]

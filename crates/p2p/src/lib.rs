@@ -21,6 +21,7 @@
     reason = "errors name the address or operation they are about"
 )]
 
+mod addresses;
 pub mod backoff;
 mod behaviour;
 pub mod bitswap;

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use ues_data::Cid;
 use zeroize::Zeroizing;
 
+use crate::addresses;
 use crate::behaviour::Behaviour;
 use crate::config::{Limits, NetworkConfig, peer_of};
 use crate::driver::{Channels, Command, Driver};
@@ -37,6 +38,8 @@ pub enum NetworkEvent {
     PeerDisconnected(PeerId),
     /// Hole punching led from a relayed connection to a direct one. The side whose dial came through is told.
     HolePunched(PeerId),
+    /// A direct connection stands with a peer that was connected through a relay only. New streams take it.
+    PeerDirect(PeerId),
     /// A peer was found in the local network. It is not dialed unless it is a known peer.
     PeerDiscovered(KnownPeer),
 }
@@ -140,6 +143,15 @@ impl Network {
         listening
             .filter_map(|address| address.with_p2p(self.peer).ok())
             .collect()
+    }
+
+    /// At most `limit` addresses for somebody who wants to reach this host from anywhere: from outside, in the local network
+    /// and through relays, in this order.
+    pub async fn addresses_to_tell(&self, limit: usize) -> Vec<Multiaddr> {
+        match self.state().await {
+            Some(state) => addresses::to_tell(&state.external, &state.listening, limit),
+            None => Vec::new(),
+        }
     }
 
     /// Connects to the peer at an address and tells who it is; if the address names a peer, it must be that one.

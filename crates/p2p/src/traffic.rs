@@ -27,6 +27,11 @@ impl Counters {
     pub(crate) fn written(&self) -> u64 {
         self.written.load(Ordering::Relaxed)
     }
+
+    /// Both ways together.
+    pub(crate) fn moved(&self) -> u64 {
+        self.read().wrapping_add(self.written())
+    }
 }
 
 /// The counters of all peers that have a connection.

@@ -4,10 +4,12 @@ use std::time::Instant;
 
 use libp2p::core::ConnectedPoint;
 use libp2p::core::transport::ListenerId;
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, SwarmEvent};
-use libp2p::{PeerId, autonat, gossipsub, identify, kad, mdns, ping, relay};
+use libp2p::{Multiaddr, PeerId, autonat, gossipsub, identify, kad, mdns, ping, relay};
 
 use super::{Driver, connect_error, random};
+use crate::addresses::to_remember;
 use crate::behaviour::BehaviourEvent;
 use crate::error::NetworkError;
 use crate::gossip::{GossipMessage, Verdict};
@@ -55,6 +57,10 @@ impl Driver {
             SwarmEvent::NewListenAddr { listener_id, .. } => {
                 self.starting.remove(&listener_id);
                 self.report_start();
+                // An interface is up, or a relay can be reached: others may be too.
+                let now = Instant::now();
+                self.known.retry_all(now);
+                self.relays.retry_all(now);
             }
             SwarmEvent::ListenerClosed {
                 listener_id,
@@ -79,6 +85,7 @@ impl Driver {
     }
 
     fn on_opened(&mut self, peer: PeerId, id: ConnectionId, endpoint: &ConnectedPoint) {
+        let direct = !endpoint.is_relayed() && self.table.is_only_relayed(&peer);
         let first = self.table.opened(peer, id, endpoint);
         if let ConnectedPoint::Dialer { address, .. } = endpoint {
             self.known.learn(&peer, address.clone());
@@ -89,6 +96,8 @@ impl Driver {
         }
         if first {
             self.tell(NetworkEvent::PeerConnected(peer));
+        } else if direct {
+            self.tell(NetworkEvent::PeerDirect(peer));
         }
     }
 
@@ -125,14 +134,28 @@ impl Driver {
 
     fn on_behaviour_event(&mut self, event: BehaviourEvent) {
         match event {
-            BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
-                self.on_identified(peer_id, &info);
+            BehaviourEvent::Identify(identify::Event::Received {
+                connection_id,
+                peer_id,
+                info,
+            }) => {
+                self.on_identified(peer_id, connection_id, &info);
             }
             BehaviourEvent::Ping(ping::Event {
                 peer,
                 connection,
-                result: Ok(round_trip),
-            }) => self.table.pinged(&peer, connection, round_trip),
+                result,
+            }) => match result {
+                Ok(round_trip) => self.table.pinged(&peer, connection, round_trip),
+                Err(ping::Failure::Unsupported) => return,
+                // TCP would wait a quarter of an hour for who is gone.
+                Err(failure) => {
+                    if self.table.is_silent(&peer, connection) {
+                        tracing::debug!(%peer, %failure, "a connection is dead");
+                        self.swarm.close_connection(connection);
+                    }
+                }
+            },
             BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => self.on_discovered(found),
             BehaviourEvent::Autonat(autonat::Event::StatusChanged { new, .. }) => {
                 self.nat = match new {
@@ -186,9 +209,12 @@ impl Driver {
         self.changed();
     }
 
-    fn on_identified(&mut self, peer: PeerId, info: &identify::Info) {
-        self.table.identified(&peer, info);
-        for address in info.listen_addrs.iter().take(LEARNED_ADDRESSES) {
+    fn on_identified(&mut self, peer: PeerId, id: ConnectionId, info: &identify::Info) {
+        let nearby = self.table.is_on_this_machine(&peer, id);
+        let mut info = info.clone();
+        info.listen_addrs = to_remember(&info.listen_addrs, nearby, LEARNED_ADDRESSES);
+        self.table.identified(&peer, &info);
+        for address in &info.listen_addrs {
             self.known.learn(&peer, address.clone());
         }
         if let Some(table) = self.swarm.behaviour_mut().kademlia.as_mut()
@@ -197,22 +223,36 @@ impl Driver {
                 .iter()
                 .any(|p| table.protocol_names().contains(p))
         {
-            for address in info.listen_addrs.iter().take(LEARNED_ADDRESSES) {
+            for address in &info.listen_addrs {
                 table.add_address(&peer, address.clone());
             }
         }
         self.tell(NetworkEvent::PeerIdentified(peer));
     }
 
-    fn on_discovered(&mut self, found: Vec<(PeerId, libp2p::Multiaddr)>) {
+    fn on_discovered(&mut self, found: Vec<(PeerId, Multiaddr)>) {
         for (peer, address) in found {
             // Anybody in the local network can say this, so it is remembered only once the peer answered there. Until
             // then mDNS itself gives the address to who dials.
             self.known.retry(&peer, Instant::now());
+            if self.known.contains(&peer) && self.table.is_only_relayed(&peer) {
+                self.dial_beside(peer, address.clone());
+            }
             self.tell(NetworkEvent::PeerDiscovered(KnownPeer {
                 peer,
                 addresses: vec![address],
             }));
+        }
+    }
+
+    /// Dials a peer that is connected already.
+    fn dial_beside(&mut self, peer: PeerId, address: Multiaddr) {
+        let options = DialOpts::peer_id(peer)
+            .condition(PeerCondition::NotDialing)
+            .addresses(vec![address])
+            .build();
+        if let Err(error) = self.swarm.dial(options) {
+            tracing::debug!(%peer, %error, "no way beside the relay");
         }
     }
 

@@ -8,11 +8,15 @@ use libp2p::core::ConnectedPoint;
 use libp2p::swarm::ConnectionId;
 use libp2p::{PeerId, identify};
 
+use crate::addresses::is_loopback;
 use crate::rate::{Rate, TokenBucket};
 use crate::state::{
     ConnectionState, Direction, MAX_AGENT_BYTES, MAX_LISTEN_ADDRESSES, MAX_PROTOCOLS, PeerState,
 };
 use crate::traffic::{Counters, Traffic};
+
+/// What pings and greetings may move on a connection without it being in use.
+const SILENT_BYTES: u64 = 4096;
 
 struct Peer {
     agent: String,
@@ -20,6 +24,8 @@ struct Peer {
     addresses: Vec<libp2p::Multiaddr>,
     connections: BTreeMap<ConnectionId, ConnectionState>,
     counters: Arc<Counters>,
+    /// What the counters were when a connection was last heard of, or last found silent.
+    heard: BTreeMap<ConnectionId, u64>,
     gossip: TokenBucket,
 }
 
@@ -53,6 +59,7 @@ impl Table {
             addresses: Vec::new(),
             connections: BTreeMap::new(),
             counters: self.traffic.of(peer),
+            heard: BTreeMap::new(),
             gossip: TokenBucket::new(self.gossip_rate, Instant::now()),
         });
         let connection = ConnectionState {
@@ -75,6 +82,7 @@ impl Table {
             return false;
         };
         entry.connections.remove(&id);
+        entry.heard.remove(&id);
         let last = entry.connections.is_empty();
         if last {
             self.peers.remove(peer);
@@ -83,13 +91,38 @@ impl Table {
     }
 
     pub(super) fn pinged(&mut self, peer: &PeerId, id: ConnectionId, round_trip: Duration) {
-        if let Some(connection) = self
-            .peers
-            .get_mut(peer)
-            .and_then(|p| p.connections.get_mut(&id))
+        if let Some(entry) = self.peers.get_mut(peer)
+            && let Some(connection) = entry.connections.get_mut(&id)
         {
             connection.round_trip = Some(round_trip);
+            entry.heard.insert(id, entry.counters.moved());
         }
+    }
+
+    /// A connection does not answer: whether nothing else has moved on it either since it was last asked about. A busy one may
+    /// be late with answers.
+    pub(super) fn is_silent(&mut self, peer: &PeerId, id: ConnectionId) -> bool {
+        let Some(entry) = self.peers.get_mut(peer) else {
+            return false;
+        };
+        let moved = entry.counters.moved();
+        let before = entry.heard.insert(id, moved);
+        before.is_some_and(|before| moved.saturating_sub(before) < SILENT_BYTES)
+    }
+
+    /// Whether all connections with the peer go through relays, and there is one.
+    pub(super) fn is_only_relayed(&self, peer: &PeerId) -> bool {
+        self.peers
+            .get(peer)
+            .is_some_and(|entry| entry.connections.values().all(|c| c.relayed))
+    }
+
+    /// Whether a connection leads to another program on this machine.
+    pub(super) fn is_on_this_machine(&self, peer: &PeerId, id: ConnectionId) -> bool {
+        let entry = self.peers.get(peer);
+        entry
+            .and_then(|entry| entry.connections.get(&id))
+            .is_some_and(|c| !c.relayed && is_loopback(&c.address))
     }
 
     pub(super) fn identified(&mut self, peer: &PeerId, info: &identify::Info) {

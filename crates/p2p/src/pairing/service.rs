@@ -140,6 +140,8 @@ struct Open {
     answers: Answers,
 }
 
+/// Addresses in a link: its QR code has to fit into a terminal.
+const MAX_TOLD: usize = 6;
 /// Most invitations that may be open.
 const MAX_OPEN: usize = 16;
 
@@ -194,8 +196,8 @@ impl PairingService {
         .await
         .map_err(|e| PairError::Ticket(e.to_string()))?
         .map_err(|e| PairError::Ticket(e.to_string()))?;
-        let listening = self.network.listen_addresses().await;
-        let addresses: Vec<String> = listening.iter().take(6).map(strip_peer).collect();
+        let told = self.network.addresses_to_tell(MAX_TOLD).await;
+        let addresses: Vec<String> = told.iter().map(strip_peer).collect();
         let me = self.replicas.device().verifying_key().clone();
         let link = invitation
             .link(me, &addresses)

@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::IncomingStreams;
 use super::handler::Handler;
+use crate::addresses::is_relayed;
 use crate::error::OpenStreamError;
 
 /// A stream to be opened: the protocols, the best first, and who waits for it.
@@ -42,6 +43,8 @@ pub(crate) struct Registry {
     accepted: Arc<Mutex<Accepted>>,
     /// Peers whose connections stay though nothing happens on them.
     kept: Arc<RwLock<HashSet<PeerId>>>,
+    /// Peers with a direct connection; those through relays beside it end once they are not used.
+    direct: Arc<RwLock<HashSet<PeerId>>>,
 }
 
 impl Registry {
@@ -79,8 +82,17 @@ impl Registry {
         self.kept.write().remove(peer);
     }
 
-    pub(super) fn is_kept(&self, peer: &PeerId) -> bool {
-        self.kept.read().contains(peer)
+    pub(super) fn is_kept(&self, peer: &PeerId, relayed: bool) -> bool {
+        self.kept.read().contains(peer) && !(relayed && self.direct.read().contains(peer))
+    }
+
+    fn set_direct(&self, peer: PeerId, direct: bool) {
+        let mut list = self.direct.write();
+        if direct {
+            list.insert(peer);
+        } else {
+            list.remove(&peer);
+        }
     }
 }
 
@@ -118,6 +130,14 @@ impl Behaviour {
     }
 }
 
+impl Behaviour {
+    fn look_for_direct(&self, peer: PeerId) {
+        let connections = self.connections.get(&peer);
+        let direct = connections.is_some_and(|all| all.values().any(|relayed| !relayed));
+        self.registry.set_direct(peer, direct);
+    }
+}
+
 impl NetworkBehaviour for Behaviour {
     type ConnectionHandler = Handler;
     type ToSwarm = Infallible;
@@ -126,21 +146,21 @@ impl NetworkBehaviour for Behaviour {
         &mut self,
         _: ConnectionId,
         peer: PeerId,
-        _: &Multiaddr,
+        local: &Multiaddr,
         _: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(Handler::new(peer, self.registry()))
+        Ok(Handler::new(peer, is_relayed(local), self.registry()))
     }
 
     fn handle_established_outbound_connection(
         &mut self,
         _: ConnectionId,
         peer: PeerId,
-        _: &Multiaddr,
+        address: &Multiaddr,
         _: Endpoint,
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(Handler::new(peer, self.registry()))
+        Ok(Handler::new(peer, is_relayed(address), self.registry()))
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
@@ -151,6 +171,7 @@ impl NetworkBehaviour for Behaviour {
                     .entry(opened.peer_id)
                     .or_default()
                     .insert(opened.connection_id, relayed);
+                self.look_for_direct(opened.peer_id);
             }
             FromSwarm::ConnectionClosed(closed) => {
                 if let Some(connections) = self.connections.get_mut(&closed.peer_id) {
@@ -159,6 +180,7 @@ impl NetworkBehaviour for Behaviour {
                         self.connections.remove(&closed.peer_id);
                     }
                 }
+                self.look_for_direct(closed.peer_id);
             }
             _ => {}
         }

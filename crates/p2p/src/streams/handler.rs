@@ -23,15 +23,17 @@ const MAX_NEGOTIATING: usize = 128;
 /// Opens and accepts the streams of one connection.
 pub(crate) struct Handler {
     peer: PeerId,
+    relayed: bool,
     registry: Registry,
     requests: VecDeque<OpenStream>,
     negotiating: usize,
 }
 
 impl Handler {
-    pub(super) fn new(peer: PeerId, registry: Registry) -> Self {
+    pub(super) fn new(peer: PeerId, relayed: bool, registry: Registry) -> Self {
         Self {
             peer,
+            relayed,
             registry,
             requests: VecDeque::new(),
             negotiating: 0,
@@ -66,7 +68,7 @@ impl ConnectionHandler for Handler {
 
     // Asked whenever something happens on the connection, pings among it.
     fn connection_keep_alive(&self) -> bool {
-        !self.requests.is_empty() || self.registry.is_kept(&self.peer)
+        !self.requests.is_empty() || self.registry.is_kept(&self.peer, self.relayed)
     }
 
     fn poll(

@@ -1,12 +1,13 @@
 //! Opens and accepts the sessions of all repositories.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
 use libp2p::{PeerId, Stream};
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 use ues_repo::crypto::VerifyingKey;
 use ues_repo::syntax::Did;
@@ -54,8 +55,8 @@ struct Work {
     network: Network,
     replicas: Replicas,
     board: Board,
-    /// Sessions that are open, so that none is opened twice.
-    open: Arc<Mutex<HashSet<(Did, PeerId)>>>,
+    /// Sessions that are open, so that none is opened twice, and how to have them open again on a better connection.
+    open: Arc<Mutex<HashMap<(Did, PeerId), Arc<Notify>>>>,
 }
 
 impl SyncService {
@@ -140,6 +141,7 @@ impl Work {
                     Ok(NetworkEvent::PeerConnected(peer) | NetworkEvent::PeerIdentified(peer)) => {
                         self.try_open(peer);
                     }
+                    Ok(NetworkEvent::PeerDirect(peer)) => self.move_sessions(peer),
                     Ok(_) => {}
                     Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => self.try_all().await,
                     Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
@@ -179,11 +181,21 @@ impl Work {
         }
     }
 
+    /// Has the sessions with a peer that this side opened leave the relay.
+    fn move_sessions(&self, peer: PeerId) {
+        for ((_, with), moved) in self.open.lock().iter() {
+            if *with == peer {
+                moved.notify_one();
+            }
+        }
+    }
+
     /// Keeps a session open for as long as the peer is connected.
     async fn open(&self, did: Did, peer: PeerId) {
-        if !self.open.lock().insert((did.clone(), peer)) {
-            return;
-        }
+        let moved = match self.open.lock().entry((did.clone(), peer)) {
+            Entry::Occupied(_) => return,
+            Entry::Vacant(entry) => Arc::clone(entry.insert(Arc::default())),
+        };
         let key = identity::key_of(&peer).map_or_else(String::new, |key| key.did_key());
         while self.replicas.may_sync(&did, &key) {
             let stream = match self.network.open_stream(peer, PROTOCOL).await {
@@ -195,8 +207,15 @@ impl Work {
             };
             let ends = self.ends(did.clone(), peer, None);
             self.began(&did, peer);
-            let outcome = ends.run(Session::open(), stream, None, false).await;
-            self.ended(&did, peer, &outcome);
+            tokio::select! {
+                outcome = ends.run(Session::open(), stream, None, false) => {
+                    self.ended(&did, peer, &outcome);
+                }
+                () = moved.notified() => {
+                    tracing::debug!(%did, %peer, "the session leaves the relay");
+                    continue;
+                }
+            }
             tokio::time::sleep(AGAIN_AFTER).await;
         }
         self.open.lock().remove(&(did, peer));

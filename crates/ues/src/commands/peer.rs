@@ -71,8 +71,9 @@ pub async fn run(context: &Context, command: Command) -> Outcome {
 
 fn row(peer: &Value) -> [String; 4] {
     let text = |name: &str| peer[name].as_str().unwrap_or_default().to_owned();
+    // The connection that streams take.
     let connections = peer["connections"].as_array();
-    let first = connections.and_then(|all| all.first());
+    let first = connections.and_then(|all| all.iter().min_by_key(|c| c["relayed"] == true));
     let way = match first.map(|c| c["relayed"] == true) {
         Some(true) => "through a relay",
         Some(false) => "direct",
