@@ -5,6 +5,7 @@
 //! official server, so that any client of the network works with it.
 
 mod accounts;
+pub mod admin;
 mod app;
 mod census;
 mod config;
@@ -44,7 +45,7 @@ pub use identity::{Identities, IdentityError};
 pub use log_readers::LogReaders;
 pub use mail::Mail;
 pub use methods::{change_handle, change_password};
-pub use moderation::{Act, Report};
+pub use moderation::{Act, Done, Report};
 pub use node_keys::{Admins, NodeKeys, NodeKeysError};
 pub use oauth::{ConnectedApp, OAuth};
 pub use preferences::{PreferenceError, Preferences};

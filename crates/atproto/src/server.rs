@@ -192,6 +192,7 @@ impl Server {
             .route("/.well-known/atproto-did", get(web::atproto_did))
             .with_state(self.ctx.clone())
             .merge(crate::oauth::routes(&self.ctx))
+            .merge(crate::admin::routes(&self.ctx))
             .route("/xrpc/_health", get(web::health))
             .route("/xrpc/", any(dispatch).with_state(dispatcher.clone()))
             .route("/xrpc/{*method}", any(dispatch).with_state(dispatcher));

@@ -6,5 +6,5 @@ mod outbox;
 mod sender;
 
 pub use letter::Letter;
-pub use outbox::{Mail, Outbox};
+pub use outbox::{Again, Mail, Outbox};
 pub use sender::start;

@@ -39,6 +39,23 @@ pub struct Mail {
     /// Why the last attempt failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// Whether it is not tried any more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub given_up: bool,
+}
+
+/// What becomes of a letter that is to be sent again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Again {
+    /// It is tried at once.
+    Waits {
+        /// Its address.
+        to: String,
+    },
+    /// It was sent already.
+    Sent,
+    /// There is none.
+    Missing,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -113,6 +130,7 @@ impl Outbox {
                 sent_at: None,
                 attempts: 0,
                 error: None,
+                given_up: false,
             },
             next_ms: Some(now_ms),
             until_ms: now_ms.saturating_add(KEPT_MS),
@@ -158,6 +176,39 @@ impl Outbox {
         let text = row.text.and_then(|sealed| seal.open(&name(id), &sealed));
         let text = text.map(|text| String::from_utf8_lossy(&text).into_owned());
         Ok(Some((row.mail, text)))
+    }
+
+    /// How many letters were not sent yet; reads all.
+    ///
+    /// # Errors
+    /// [`MailError`].
+    pub fn waiting(&self) -> Result<u64, MailError> {
+        let mut waiting = 0;
+        for row in self.rows.prefix([]) {
+            let (key, value) = row?;
+            waiting += u64::from(json_row::<Row>(&key, &value)?.mail.sent_at.is_none());
+        }
+        Ok(waiting)
+    }
+
+    /// Has a letter sent again, as if it was new; goes into `batch`.
+    ///
+    /// # Errors
+    /// [`MailError`].
+    pub fn again(&self, batch: &mut Batch, id: u64, now_ms: u64) -> Result<Again, MailError> {
+        let key = id.to_be_bytes();
+        let Some(value) = self.rows.get(key)? else {
+            return Ok(Again::Missing);
+        };
+        let mut row: Row = json_row(&key, &value)?;
+        if row.text.is_none() {
+            return Ok(Again::Sent);
+        }
+        row.mail.attempts = 0;
+        row.mail.given_up = false;
+        row.next_ms = Some(now_ms);
+        self.write(batch, &row);
+        Ok(Again::Waits { to: row.mail.to })
     }
 
     /// Letters that are to be sent now, the oldest first, at most `limit`.
@@ -216,8 +267,9 @@ impl Outbox {
             Err(cause) => {
                 let pause = FIRST_PAUSE_MS << row.mail.attempts.min(16);
                 row.mail.error = Some(cause.chars().take(500).collect());
-                row.next_ms = (row.mail.attempts < MAX_ATTEMPTS)
-                    .then(|| now_ms.saturating_add(pause.min(LAST_PAUSE_MS)));
+                row.mail.given_up = row.mail.attempts >= MAX_ATTEMPTS;
+                row.next_ms =
+                    (!row.mail.given_up).then(|| now_ms.saturating_add(pause.min(LAST_PAUSE_MS)));
             }
         }
         self.write(batch, &row);

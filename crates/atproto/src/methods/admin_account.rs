@@ -1,12 +1,11 @@
 //! `com.atproto.admin`: accounts.
 
-use std::sync::Arc;
-
 use serde::Deserialize;
 use serde_json::{Value, json};
 use ues_repo::syntax::AtIdentifier;
 
 use crate::accounts::Account;
+use crate::admin::find_accounts;
 use crate::context::Context;
 use crate::lifecycle::{self, note};
 use crate::mail::Letter;
@@ -16,9 +15,6 @@ use super::admin_act::{act, did};
 use super::identity::change_handle_as;
 use super::server_invites::{invite_json, invited_by, with_uses};
 use super::server_mail::{EmailChange, change_email, change_password, check_new_password};
-
-/// Accounts that are read at one time by a search.
-const PAGE: usize = 1000;
 
 /// The methods of this file.
 pub fn methods() -> [Method; 8] {
@@ -116,32 +112,12 @@ async fn account_infos(call: Call) -> Result<Reply, XrpcError> {
 async fn search(call: Call) -> Result<Reply, XrpcError> {
     let limit = call.params.limit(50, 100);
     let part = call.params.text("email").map(str::to_lowercase);
-    let mut after = call.params.text("cursor").map(str::to_owned);
-    let ctx = call.ctx.clone();
-    let found = tokio::task::spawn_blocking(move || {
-        let mut found: Vec<Arc<Account>> = Vec::new();
-        loop {
-            let page = ctx.accounts.page(after.as_deref(), PAGE)?;
-            let Some(last) = page.last() else {
-                return Ok::<_, crate::accounts::AccountError>(found);
-            };
-            after = Some(last.did.to_string());
-            for account in page {
-                let email = account.email.as_deref().unwrap_or_default();
-                let fits = part.as_deref().is_none_or(|part| email.contains(part));
-                if fits && !account.is_deleted() {
-                    found.push(account);
-                }
-                if found.len() == limit {
-                    return Ok(found);
-                }
-            }
-        }
-    });
-    let found = found
-        .await
-        .map_err(XrpcError::internal)?
-        .map_err(XrpcError::internal)?;
+    let after = call.params.text("cursor").map(str::to_owned);
+    let found = find_accounts(&call.ctx, after, limit, move |account| {
+        let email = account.email.as_deref().unwrap_or_default();
+        part.as_deref().is_none_or(|part| email.contains(part))
+    })
+    .await?;
     let views = found
         .iter()
         .map(|account| account_view(&call.ctx, account))

@@ -1,10 +1,16 @@
 //! What goes into the audit.
 
 use serde_json::Value;
-use ues_repo::syntax::{Datetime, Did};
+use ues_repo::syntax::Did;
 
+use crate::admin::{Actor, Place};
 use crate::moderation::Act;
 use crate::xrpc::{Call, XrpcError};
+
+/// The caller, who administers the node.
+pub fn actor(call: &Call) -> Result<Actor, XrpcError> {
+    Ok(Actor::new(call.admin()?, Place::Xrpc))
+}
 
 /// What the caller, who administers the node, does. `details` must hold no secret.
 pub fn act(
@@ -13,13 +19,7 @@ pub fn act(
     subject: impl Into<String>,
     details: Value,
 ) -> Result<Act, XrpcError> {
-    Ok(Act {
-        at: Datetime::now().to_string(),
-        by: call.admin()?.to_owned(),
-        what: what.to_owned(),
-        subject: subject.into(),
-        details,
-    })
+    Ok(actor(call)?.act(what, subject, details))
 }
 
 /// A DID of the input.

@@ -1,14 +1,14 @@
 //! `com.atproto.admin`: invite codes.
 
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use ues_repo::syntax::Datetime;
 
-use crate::accounts::{ADMIN, Account, Invite, InviteOrder, Place};
-use crate::lifecycle::{self, note};
+use crate::accounts::{InviteOrder, Place};
+use crate::admin::{disable_invites, set_account_invites};
 use crate::xrpc::{Auth, Call, Method, Reply, XrpcError};
 
-use super::admin_act::{act, did};
+use super::admin_act::{actor, did};
 use super::server_invites::invite_json;
 
 /// The methods of this file.
@@ -50,30 +50,7 @@ async fn enable_account(call: Call) -> Result<Reply, XrpcError> {
 async fn set_disabled(mut call: Call, disabled: bool) -> Result<Reply, XrpcError> {
     let input: AccountInput = call.take_input()?;
     let did = did(&input.account)?;
-    let ctx = &call.ctx;
-    let _turn = ctx.accounts.turn(&did).await;
-    let before = lifecycle::account(ctx, &did)?;
-    let before = before.ok_or_else(|| XrpcError::invalid("Account not found"))?;
-    let after = Account {
-        invites_disabled: disabled,
-        ..(*before).clone()
-    };
-    let what = match disabled {
-        true => "disableAccountInvites",
-        false => "enableAccountInvites",
-    };
-    let details = input
-        .note
-        .map_or(Value::Null, |note| json!({ "note": note }));
-    let mut batch = ctx.store.batch();
-    ctx.accounts.put(&mut batch, &after, Some(&before));
-    note(
-        ctx,
-        &mut batch,
-        Some(act(&call, what, did.as_str(), details)?),
-    );
-    ctx.store.commit(batch).await.map_err(XrpcError::internal)?;
-    ctx.accounts.written(after);
+    set_account_invites(&call.ctx, &actor(&call)?, &did, disabled, input.note).await?;
     Ok(Reply::Empty)
 }
 
@@ -87,29 +64,7 @@ struct CodesInput {
 
 async fn disable_codes(mut call: Call) -> Result<Reply, XrpcError> {
     let input: CodesInput = call.take_input()?;
-    if input.accounts.iter().any(|account| account == ADMIN) {
-        return Err(XrpcError::invalid("cannot disable admin invite codes"));
-    }
-    let ctx = &call.ctx;
-    let mut invites: Vec<Invite> = Vec::new();
-    for code in &input.codes {
-        invites.extend(ctx.invites.get(code).map_err(XrpcError::internal)?);
-    }
-    for account in &input.accounts {
-        let codes = ctx.invites.of_account(account);
-        invites.extend(codes.map_err(XrpcError::internal)?);
-    }
-    let mut batch = ctx.store.batch();
-    for invite in invites {
-        let act = act(&call, "disableInviteCodes", &invite.code, Value::Null)?;
-        note(ctx, &mut batch, Some(act));
-        let invite = Invite {
-            disabled: true,
-            ..invite
-        };
-        ctx.invites.put(&mut batch, &invite);
-    }
-    ctx.store.commit(batch).await.map_err(XrpcError::internal)?;
+    disable_invites(&call.ctx, &actor(&call)?, &input.codes, &input.accounts).await?;
     Ok(Reply::Empty)
 }
 

@@ -2,20 +2,15 @@
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use ues_data::{Cid, parse_cid};
-use ues_repo::repo::write::RecordPath;
-use ues_repo::syntax::{AtUri, Datetime, Did};
+use ues_repo::syntax::Did;
 
+use crate::admin::{Subject, cid, record, set_deactivated, set_takedown};
 use crate::context::Context;
-use crate::lifecycle::{self, note};
+use crate::lifecycle;
 use crate::moderation::Target;
 use crate::xrpc::{Auth, Call, Method, Reply, XrpcError};
 
-use super::admin_act::{act, did};
-
-const REPO: &str = "com.atproto.admin.defs#repoRef";
-const RECORD: &str = "com.atproto.repo.strongRef";
-const BLOB: &str = "com.atproto.admin.defs#repoBlobRef";
+use super::admin_act::{actor, did};
 
 /// The methods of this file.
 pub fn methods() -> [Method; 2] {
@@ -40,66 +35,11 @@ struct Applied {
     reference: Option<String>,
 }
 
-impl Applied {
-    /// The reference of a takedown; the time where none is given.
-    fn reason(&self) -> Option<String> {
-        let reference = self.reference.clone();
-        self.applied
-            .then(|| reference.unwrap_or_else(|| Datetime::now().to_string()))
-    }
-}
-
 #[derive(Deserialize)]
 struct UpdateInput {
     subject: Value,
     takedown: Option<Applied>,
     deactivated: Option<Applied>,
-}
-
-/// What is moderated.
-enum Subject {
-    Repo(Did),
-    Record(Did, RecordPath),
-    Blob(Did, Cid),
-    Other(String),
-}
-
-impl Subject {
-    fn of(value: &Value) -> Result<Self, XrpcError> {
-        let text = |name: &str| value[name].as_str().unwrap_or_default();
-        Ok(match text("$type") {
-            REPO => Self::Repo(did(text("did"))?),
-            RECORD => {
-                let (did, path) = record(text("uri"))?;
-                Self::Record(did, path)
-            }
-            BLOB => Self::Blob(did(text("did"))?, cid(text("cid"))?),
-            other => Self::Other(other.to_owned()),
-        })
-    }
-
-    fn name(&self) -> String {
-        match self {
-            Self::Repo(did) => did.to_string(),
-            Self::Record(did, path) => format!("at://{did}/{path}"),
-            Self::Blob(did, cid) => format!("{did} {cid}"),
-            Self::Other(kind) => kind.clone(),
-        }
-    }
-}
-
-fn cid(text: &str) -> Result<Cid, XrpcError> {
-    parse_cid(text).map_err(|e| XrpcError::invalid(e.to_string()))
-}
-
-fn record(uri: &str) -> Result<(Did, RecordPath), XrpcError> {
-    let invalid = |e: &dyn std::fmt::Display| XrpcError::invalid(e.to_string());
-    AtUri::parse(uri).map_err(|e| invalid(&e))?;
-    let rest = uri.strip_prefix("at://").unwrap_or(uri);
-    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let path = path.split(['#', '?']).next().unwrap_or(path);
-    let path = RecordPath::parse(path).map_err(|e| invalid(&e))?;
-    Ok((did(authority)?, path))
 }
 
 async fn update_status(mut call: Call) -> Result<Reply, XrpcError> {
@@ -112,39 +52,17 @@ async fn update_status(mut call: Call) -> Result<Reply, XrpcError> {
     }
     let subject = Subject::of(&input.subject)?;
     let ctx = &call.ctx;
-    let act = |details: Value| act(&call, "updateSubjectStatus", subject.name(), details);
+    let actor = actor(&call)?;
     if let Some(takedown) = &input.takedown {
-        let reason = takedown.reason();
-        let act = act(json!({ "takedown": takedown.applied, "ref": reason }))?;
-        let (did, target) = match &subject {
-            Subject::Repo(did) => (did, None),
-            Subject::Record(did, path) => (did, Some(Target::Record(path.to_string()))),
-            Subject::Blob(did, cid) => (did, Some(Target::Blob(*cid))),
-            Subject::Other(kind) => {
-                return Err(XrpcError::invalid(format!("Invalid subject ({kind})")));
-            }
-        };
-        match target {
-            None => lifecycle::take_down(ctx, did, reason, Some(act)).await?,
-            Some(target) => {
-                lifecycle::account(ctx, did)?.ok_or_else(repo_not_found)?;
-                let mut batch = ctx.store.batch();
-                ctx.takedowns
-                    .set(&mut batch, did, &target, reason.as_deref());
-                note(ctx, &mut batch, Some(act));
-                ctx.store.commit(batch).await.map_err(XrpcError::internal)?;
-            }
-        }
+        let reference = takedown.reference.clone();
+        set_takedown(ctx, &actor, &subject, takedown.applied, reference).await?;
     }
     if let (Some(deactivated), Subject::Repo(did)) = (&input.deactivated, &subject) {
-        let act = Some(act(json!({ "deactivated": deactivated.applied }))?);
-        match deactivated.applied {
-            true => lifecycle::deactivate(ctx, did, None, act).await?,
-            false => lifecycle::activate(ctx, did, true, act).await?,
-        }
+        set_deactivated(ctx, &actor, did, deactivated.applied).await?;
     }
     if let (None, None, Subject::Repo(did)) = (&input.takedown, &input.deactivated, &subject) {
-        let act = act(json!({ "announced": true }))?;
+        let details = json!({ "announced": true });
+        let act = actor.act("updateSubjectStatus", did.as_str(), details);
         lifecycle::announce(ctx, did, Some(act)).await?;
     }
     let mut answer = json!({ "subject": input.subject });
@@ -196,7 +114,7 @@ async fn get_status(call: Call) -> Result<Reply, XrpcError> {
                 return Err(not_found());
             }
             json!({
-                "subject": { "$type": BLOB, "did": account, "cid": blob },
+                "subject": { "$type": Subject::BLOB, "did": account, "cid": blob },
                 "takedown": standing(ctx, &account, &target)?,
             })
         }
@@ -206,7 +124,7 @@ async fn get_status(call: Call) -> Result<Reply, XrpcError> {
             let stored = ctx.repos.get_record(&account, &path);
             let stored = stored.map_err(XrpcError::internal)?.ok_or_else(not_found)?;
             json!({
-                "subject": { "$type": RECORD, "uri": uri, "cid": stored.cid.to_string() },
+                "subject": { "$type": Subject::RECORD, "uri": uri, "cid": stored.cid.to_string() },
                 "takedown": standing(ctx, &account, &Target::Record(path.to_string()))?,
             })
         }
@@ -214,7 +132,7 @@ async fn get_status(call: Call) -> Result<Reply, XrpcError> {
             let account = here(&did(text)?)?.ok_or_else(not_found)?;
             let held = account.takedown.clone();
             json!({
-                "subject": { "$type": REPO, "did": text },
+                "subject": { "$type": Subject::REPO, "did": text },
                 "takedown": applied(account.is_taken_down(), held),
                 "deactivated": applied(account.is_deactivated(), None),
             })

@@ -5,7 +5,9 @@ use ues_storage::Batch;
 
 use crate::accounts::{Account, MailTokenError, Purpose};
 use crate::context::Context;
+use crate::lifecycle::note;
 use crate::mail::Letter;
+use crate::moderation::Act;
 use crate::xrpc::XrpcError;
 
 /// Makes a token for the owner of an account and writes the letter that brings it: in one batch.
@@ -13,6 +15,16 @@ pub async fn send_token(
     ctx: &Context,
     account: &Account,
     purpose: Purpose,
+) -> Result<(), XrpcError> {
+    send_token_as(ctx, account, purpose, None).await
+}
+
+/// The same; with `act` whoever administers the node has it sent.
+pub async fn send_token_as(
+    ctx: &Context,
+    account: &Account,
+    purpose: Purpose,
+    act: Option<Act>,
 ) -> Result<(), XrpcError> {
     let Some(email) = &account.email else {
         return Err(XrpcError::invalid("account does not have an email address"));
@@ -28,6 +40,7 @@ pub async fn send_token(
     ctx.outbox
         .put(&mut batch, &ctx.seal, &letter, now)
         .map_err(XrpcError::internal)?;
+    note(ctx, &mut batch, act);
     ctx.store.commit(batch).await.map_err(XrpcError::internal)?;
     ctx.outbox.committed();
     Ok(())

@@ -28,10 +28,11 @@ mod service_auth;
 mod sync;
 mod sync_hosts;
 
-pub use identity::change_handle;
+pub use identity::{change_handle, change_handle_as};
+pub use mail_tokens::send_token_as;
 pub use prepare::write_error;
 pub use server::second_factor;
-pub use server_mail::change_password;
+pub use server_mail::{EmailChange, change_email, change_password};
 
 use ues_repo::lexicon::Lexicons;
 

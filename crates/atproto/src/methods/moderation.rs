@@ -50,6 +50,7 @@ async fn create_report(mut call: Call) -> Result<Reply, XrpcError> {
         subject: input.subject,
         reported_by: did.to_string(),
         created_at: Datetime::now().to_string(),
+        done: None,
     };
     report.id = ctx.reports.add(&mut batch, |id| Report {
         id,

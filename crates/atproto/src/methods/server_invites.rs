@@ -4,15 +4,14 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use ues_repo::syntax::Datetime;
 
-use crate::accounts::{ADMIN, Account, Invite, InviteUse, random_text};
+use crate::accounts::{ADMIN, Account, Invite, InviteUse};
+use crate::admin::{make_invites, new_code};
 use crate::context::Context;
-use crate::lifecycle::{self, note};
+use crate::lifecycle;
 use crate::xrpc::{Auth, Call, Method, Reply, XrpcError};
 
-use super::admin_act::act;
+use super::admin_act::actor;
 
-/// Most codes of one call.
-const MAX_CODES: usize = 10_000;
 /// Codes that an account may have and not have given away.
 const MAX_UNUSED: i64 = 5;
 const DAY_MS: i64 = 24 * 3600 * 1000;
@@ -51,13 +50,6 @@ pub fn invite_json(invite: &Invite, uses: &[InviteUse]) -> Value {
     })
 }
 
-/// A fresh code, with the node's name in front that nobody takes for a link.
-fn new_code(ctx: &Context) -> Result<String, XrpcError> {
-    let host = ctx.config.hostname().replace('.', "-");
-    let random = random_text(2, 5).map_err(XrpcError::internal)?;
-    Ok(format!("{host}-{random}"))
-}
-
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct CreateInput {
@@ -68,7 +60,7 @@ struct CreateInput {
 async fn create(mut call: Call) -> Result<Reply, XrpcError> {
     let input: CreateInput = call.take_input()?;
     let accounts = input.for_account.map(|account| vec![account]);
-    let made = make(&call, accounts, 1, input.use_count).await?;
+    let made = make_invites(&call.ctx, &actor(&call)?, accounts, 1, input.use_count).await?;
     let code = made.into_iter().flat_map(|(_, codes)| codes).next();
     Reply::json(&json!({ "code": code }))
 }
@@ -83,51 +75,14 @@ struct CreateManyInput {
 
 async fn create_many(mut call: Call) -> Result<Reply, XrpcError> {
     let input: CreateManyInput = call.take_input()?;
-    let made = make(&call, input.for_accounts, input.code_count, input.use_count).await?;
+    let actor = actor(&call)?;
+    let (count, uses) = (input.code_count, input.use_count);
+    let made = make_invites(&call.ctx, &actor, input.for_accounts, count, uses).await?;
     let codes: Vec<_> = made
         .iter()
         .map(|(account, codes)| json!({ "account": account, "codes": codes }))
         .collect();
     Reply::json(&json!({ "codes": codes }))
-}
-
-async fn make(
-    call: &Call,
-    accounts: Option<Vec<String>>,
-    count: usize,
-    uses: i64,
-) -> Result<Vec<(String, Vec<String>)>, XrpcError> {
-    let accounts = accounts.unwrap_or_else(|| vec![ADMIN.to_owned()]);
-    if count.saturating_mul(accounts.len()) > MAX_CODES {
-        let message = format!("Too many codes. Max: {MAX_CODES}");
-        return Err(XrpcError::invalid(message));
-    }
-    let ctx = &call.ctx;
-    let now = Datetime::now().to_string();
-    let mut batch = ctx.store.batch();
-    let mut made = Vec::with_capacity(accounts.len());
-    for account in accounts {
-        let mut codes = Vec::with_capacity(count);
-        for _ in 0..count {
-            let code = new_code(ctx)?;
-            let invite = Invite {
-                code: code.clone(),
-                available: uses,
-                disabled: false,
-                for_account: account.clone(),
-                created_by: ADMIN.to_owned(),
-                created_at: now.clone(),
-            };
-            ctx.invites.put(&mut batch, &invite);
-            codes.push(code);
-        }
-        let details = json!({ "codes": count, "uses": uses });
-        let act = act(call, "createInviteCodes", &account, details)?;
-        note(ctx, &mut batch, Some(act));
-        made.push((account, codes));
-    }
-    ctx.store.commit(batch).await.map_err(XrpcError::internal)?;
-    Ok(made)
 }
 
 async fn of_account(call: Call) -> Result<Reply, XrpcError> {

@@ -1,4 +1,4 @@
-//! Rows with rising numbers that are only ever added.
+//! Rows with rising numbers.
 
 use std::marker::PhantomData;
 use std::ops::Bound;
@@ -52,20 +52,56 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
         number
     }
 
+    /// Puts an entry in the place of the one that has the number; goes into `batch`.
+    pub fn replace(&self, batch: &mut Batch, number: u64, entry: &T) {
+        batch.put(&self.rows, number.to_be_bytes(), to_json(entry));
+    }
+
+    /// An entry.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn get(&self, number: u64) -> Result<Option<T>, JournalError> {
+        let key = number.to_be_bytes();
+        match self.rows.get(key)? {
+            Some(row) => Ok(Some(json_row(&key, &row)?)),
+            None => Ok(None),
+        }
+    }
+
     /// The entries before a number, the newest first, at most `limit`.
     ///
     /// # Errors
     /// [`JournalError`].
     pub fn page(&self, before: Option<u64>, limit: usize) -> Result<Vec<(u64, T)>, JournalError> {
+        self.page_of(before, limit, |_| true)
+    }
+
+    /// The same of those entries that `fits`; reads all others on the way.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn page_of(
+        &self,
+        before: Option<u64>,
+        limit: usize,
+        fits: impl Fn(&T) -> bool,
+    ) -> Result<Vec<(u64, T)>, JournalError> {
         let end = match before {
             Some(number) => Bound::Excluded(number.to_be_bytes()),
             None => Bound::Unbounded,
         };
         let mut page = Vec::new();
         let rows = self.rows.range::<[u8; 8]>((Bound::Unbounded, end));
-        for row in rows.rev().take(limit) {
+        for row in rows.rev() {
+            if page.len() >= limit {
+                break;
+            }
             let (key, value) = row?;
-            page.push((number(&key).unwrap_or_default(), json_row(&key, &value)?));
+            let entry = json_row(&key, &value)?;
+            if fits(&entry) {
+                page.push((number(&key).unwrap_or_default(), entry));
+            }
         }
         Ok(page)
     }

@@ -6,6 +6,6 @@ mod takedown;
 mod withheld;
 
 pub use journal::Journal;
-pub use records::{Act, Report};
+pub use records::{Act, Done, Report};
 pub use takedown::{Takedowns, Target};
 pub use withheld::{EVERYTHING, Withheld};

@@ -12,6 +12,9 @@ pub struct Act {
     /// Who: `admin` with the password, `operator` with the secret of the data folder, or the DID of
     /// the moderation service.
     pub by: String,
+    /// From where: `xrpc`, `cli` or `page`; empty in acts of earlier versions.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub place: String,
     /// What: the method's name.
     pub what: String,
     /// To whom or what: a DID, an `at://` address, a code.
@@ -38,4 +41,19 @@ pub struct Report {
     pub reported_by: String,
     /// When, RFC 3339.
     pub created_at: String,
+    /// That it is done; absent while it is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub done: Option<Done>,
+}
+
+/// How a report was done with.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Done {
+    /// When, RFC 3339.
+    pub at: String,
+    /// Who: as in [`Act::by`].
+    pub by: String,
+    /// In their words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }

@@ -31,7 +31,7 @@ const MAX_FORM: usize = 16 << 10;
 const PATH: &str = "/oauth/authorize";
 
 /// A form or a query, and from where it came.
-pub(super) struct Asked {
+pub struct Asked {
     pub pairs: Vec<(String, String)>,
     pub headers: HeaderMap,
     pub client: IpAddr,
@@ -59,20 +59,35 @@ impl Asked {
 
     /// Reads a form. Browsers say where a form comes from: only our own pages may send one.
     pub async fn form(ctx: &Context, request: Request<Body>) -> Result<Self, OAuthError> {
+        let asked = Self::body(ctx, request).await?;
+        let origin = asked.header(header::ORIGIN);
+        if asked.is_cross_site() || origin.is_some_and(|o| o != ctx.config.endpoint()) {
+            return Err(OAuthError::request(
+                "this form was not sent by a page of this server",
+            ));
+        }
+        Ok(asked)
+    }
+
+    /// Whether a browser says that another site has it make the request.
+    pub fn is_cross_site(&self) -> bool {
+        let site = self.header(header::HeaderName::from_static("sec-fetch-site"));
+        site.is_some_and(|site| site != "same-origin")
+    }
+
+    /// A header, if it is text.
+    pub fn header(&self, name: header::HeaderName) -> Option<&str> {
+        self.headers.get(name).and_then(|v| v.to_str().ok())
+    }
+
+    /// Reads a form, wherever it comes from.
+    pub async fn body(ctx: &Context, request: Request<Body>) -> Result<Self, OAuthError> {
         let client = limits::client_ip(
             request.extensions(),
             request.headers(),
             ctx.limiter.trusted(),
         );
         let (parts, body) = request.into_parts();
-        let text = |name: header::HeaderName| parts.headers.get(name).and_then(|v| v.to_str().ok());
-        let site = text(header::HeaderName::from_static("sec-fetch-site"));
-        let foreign = site.is_some_and(|site| site != "same-origin");
-        if foreign || text(header::ORIGIN).is_some_and(|o| o != ctx.config.endpoint()) {
-            return Err(OAuthError::request(
-                "this form was not sent by a page of this server",
-            ));
-        }
         let idle = ctx.config.connections.body_idle_timeout();
         let body = tokio::time::timeout(idle, to_bytes(body, MAX_FORM)).await;
         let body = body.map_err(|_| OAuthError::request("the form did not come in time"))?;

@@ -28,6 +28,7 @@ use ues_storage::{StorageError, Store};
 use crate::config::Config;
 use crate::context::Context;
 
+pub use authorize::Asked;
 pub use permit::{permit, permit_blob, permit_rpc, permit_writes};
 pub use resource::{bound_session, challenge};
 pub use sessions::ConnectedApp;

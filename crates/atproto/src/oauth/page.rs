@@ -8,6 +8,7 @@ use url::Url;
 
 use super::browser::Browser;
 use crate::context::Context;
+use crate::web::guard;
 
 #[derive(Template)]
 #[template(path = "oauth/sign_in.html")]
@@ -125,23 +126,6 @@ pub fn redirect(ctx: &Context, browser: Option<&Browser>, to: &str) -> Response 
     guard(&mut response, "default-src 'none'; frame-ancestors 'none'");
     set_cookie(ctx, browser, &mut response);
     response
-}
-
-fn guard(response: &mut Response, policy: &str) {
-    let headers = response.headers_mut();
-    if let Ok(policy) = HeaderValue::from_str(policy) {
-        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
-    }
-    for (name, value) in [
-        (header::X_FRAME_OPTIONS, "DENY"),
-        (header::REFERRER_POLICY, "same-origin"),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::CACHE_CONTROL, "no-store"),
-    ] {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
-    let opener = header::HeaderName::from_static("cross-origin-opener-policy");
-    headers.insert(opener, HeaderValue::from_static("same-origin"));
 }
 
 fn set_cookie(ctx: &Context, browser: Option<&Browser>, response: &mut Response) {

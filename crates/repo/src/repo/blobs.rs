@@ -65,6 +65,13 @@ impl BlobMeta {
         out
     }
 
+    /// The size in a row, without the rest.
+    pub(super) fn size_of(row: &[u8]) -> Option<u64> {
+        let (&[version], rest) = row.split_first_chunk::<1>()?;
+        let (size, _) = rest.split_first_chunk::<8>()?;
+        (version == META_VERSION).then(|| u64::from_be_bytes(*size))
+    }
+
     pub(super) fn decode(cid: Cid, bytes: &[u8]) -> Option<Self> {
         let (&[version], rest) = bytes.split_first_chunk::<1>()?;
         let (size, rest) = rest.split_first_chunk::<8>()?;

@@ -25,6 +25,7 @@ pub mod verify;
 pub mod write;
 
 pub use blob_intake::{BlobIntake, BlobIntakeError, StoredBlob};
+pub use blob_list::BlobUsage;
 pub use check::RepoCheck;
 pub use export::Export;
 pub use import::{Imported, MAX_IMPORT_BYTES, blobs_in};

@@ -93,11 +93,29 @@ Examples:
         #[arg(long)]
         subject: Option<String>,
     },
-    /// Lists what was reported, the newest first
+    /// Lists what was reported and is not done yet, the newest first
     Reports {
         /// How many at most
         #[arg(long, default_value_t = 50)]
         limit: u32,
+        /// What is done, too
+        #[arg(long)]
+        all: bool,
+    },
+    /// Marks a report as done
+    #[command(after_help = "\
+Examples:
+  ues admin resolve 12 --note 'taken down'
+  ues admin resolve 12 --reopen")]
+    Resolve {
+        /// Its number, as `ues admin reports` shows it
+        id: u64,
+        /// What was done; goes into the audit
+        #[arg(long)]
+        note: Option<String>,
+        /// Opens it again instead
+        #[arg(long, conflicts_with = "note")]
+        reopen: bool,
     },
     /// Lists what those who administer the node did, the newest first
     Audit {
@@ -195,7 +213,16 @@ pub async fn run(context: &Context, command: Command) -> Outcome {
             );
             Ok(())
         }
-        Command::Reports { limit } => reports(context, client, limit).await,
+        Command::Reports { limit, all } => reports(context, client, limit, all).await,
+        Command::Resolve { id, note, reopen } => {
+            let input = json!({ "id": id, "done": !reopen, "note": note });
+            let value = client.admin_post("report", &input).await?;
+            let state = if reopen { "open again" } else { "done" };
+            context
+                .output
+                .line(&value, format!("report {id} is {state}"));
+            Ok(())
+        }
         Command::Audit { limit } => audit(context, client, limit).await,
     }
 }
@@ -235,16 +262,21 @@ async fn search(context: &Context, client: &Client, email: &str) -> Outcome {
     Ok(())
 }
 
-async fn reports(context: &Context, client: &Client, limit: u32) -> Outcome {
+async fn reports(context: &Context, client: &Client, limit: u32, all: bool) -> Outcome {
     let limit = limit.to_string();
-    let answer = client.admin_get("reports", &[("limit", &limit)]).await?;
-    let mut table = Table::new(&["number", "reason", "about", "by", "at", "words"]);
+    let open = if all { "false" } else { "true" };
+    let params = [("limit", limit.as_str()), ("open", open)];
+    let answer = client.admin_get("reports", &params).await?;
+    let mut table = Table::new(&["number", "state", "reason", "about", "by", "at", "words"]);
     for report in answer["reports"].as_array().into_iter().flatten() {
         let text = |name: &str| report[name].as_str().unwrap_or_default().to_owned();
         let about = &report["subject"];
         let about = about["uri"].as_str().or(about["did"].as_str());
         table.row([
             report["id"].to_string(),
+            report["done"]["at"]
+                .as_str()
+                .map_or_else(|| "open".to_owned(), |at| format!("done {at}")),
             text("reasonType"),
             about.unwrap_or_default().to_owned(),
             text("reportedBy"),
@@ -261,7 +293,7 @@ async fn reports(context: &Context, client: &Client, limit: u32) -> Outcome {
 async fn audit(context: &Context, client: &Client, limit: u32) -> Outcome {
     let limit = limit.to_string();
     let answer = client.admin_get("audit", &[("limit", &limit)]).await?;
-    let mut table = Table::new(&["at", "by", "what", "subject", "details"]);
+    let mut table = Table::new(&["at", "by", "place", "what", "subject", "details"]);
     for act in answer["acts"].as_array().into_iter().flatten() {
         let text = |name: &str| act[name].as_str().unwrap_or_default().to_owned();
         let details = match &act["details"] {
@@ -271,6 +303,7 @@ async fn audit(context: &Context, client: &Client, limit: u32) -> Outcome {
         table.row([
             text("at"),
             text("by"),
+            text("place"),
             text("what"),
             text("subject"),
             details,

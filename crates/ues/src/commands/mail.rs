@@ -25,6 +25,11 @@ the codes in them to the owners yourself: ues mail show NUMBER")]
         /// Its number, as `ues mail ls` shows it
         id: u64,
     },
+    /// Tries a letter that was not sent again
+    Again {
+        /// Its number, as `ues mail ls` shows it
+        id: u64,
+    },
 }
 
 /// Runs it.
@@ -42,6 +47,9 @@ pub async fn run(context: &Context, command: Command) -> Outcome {
                 let text = |name: &str| mail[name].as_str().unwrap_or_default().to_owned();
                 let state = match (mail["sentAt"].as_str(), mail["error"].as_str()) {
                     (Some(at), _) => format!("sent {at}"),
+                    (None, Some(error)) if mail["givenUp"] == true => {
+                        format!("given up after {} tries: {error}", mail["attempts"])
+                    }
                     (None, Some(error)) => format!("{} tries: {error}", mail["attempts"]),
                     (None, None) => "waits".to_owned(),
                 };
@@ -56,6 +64,13 @@ pub async fn run(context: &Context, command: Command) -> Outcome {
             context
                 .output
                 .result(&answer["mails"], |out| table.write(out, "no letters"));
+        }
+        Command::Again { id } => {
+            let input = serde_json::json!({ "id": id });
+            let value = client.admin_post("mail/again", &input).await?;
+            context
+                .output
+                .line(&value, format!("letter {id} is tried again"));
         }
         Command::Show { id } => {
             let id = id.to_string();

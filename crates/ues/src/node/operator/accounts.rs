@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::{Query, State};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use ues_atproto::admin::{self, Actor, Place};
 use ues_atproto::{Account, Act, Scope, change_password, lifecycle};
 use ues_repo::repo::layout::{Head, Status};
 use ues_repo::syntax::{AtIdentifier, Datetime};
@@ -121,15 +122,14 @@ fn summary(account: &Account, head: &Head, records: u64) -> Value {
     })
 }
 
+/// The operator, for the audit.
+pub(super) fn actor() -> Actor {
+    Actor::new("operator", Place::CommandLine)
+}
+
 /// What the operator does, for the audit.
 pub(super) fn act(what: &str, account: &Account, details: Value) -> Option<Act> {
-    Some(Act {
-        at: Datetime::now().to_string(),
-        by: "operator".to_owned(),
-        what: what.to_owned(),
-        subject: account.did.to_string(),
-        details,
-    })
+    Some(actor().act(what, account.did.as_str(), details))
 }
 
 /// `POST account/password {account, password}`: ends all sessions of the account, too.
@@ -206,24 +206,9 @@ pub struct WhichSession {
     id: Option<String>,
 }
 
-/// `POST sessions/end {account, id?}`: ends one session, or all and those of all applications.
+/// `POST sessions/end {account, id?}`: ends one session, or all, those of applications too.
 pub async fn end_sessions(State(desk): State<Desk>, Json(which): Json<WhichSession>) -> Answer {
     let account = desk.account(&which.account)?;
-    let sessions = &desk.ctx.sessions;
-    let mut batch = desk.ctx.store.batch();
-    let act = act("endSessions", &account, json!({ "session": which.id }));
-    lifecycle::note(&desk.ctx, &mut batch, act);
-    match &which.id {
-        None => lifecycle::end_sessions(&desk.ctx, &mut batch, &account.did)
-            .map_err(Refusal::internal)?,
-        Some(id) => {
-            let found = sessions.end_by_id(&mut batch, &account.did, id);
-            if !found.map_err(Refusal::internal)? {
-                return Err(Refusal::not_found(format!("there is no session {id}")));
-            }
-        }
-    }
-    let done = desk.ctx.store.commit(batch).await;
-    done.map_err(Refusal::internal)?;
+    admin::end_sessions(&desk.ctx, &actor(), &account.did, which.id.as_deref()).await?;
     Ok(Json(json!({ "did": account.did.as_str() })))
 }

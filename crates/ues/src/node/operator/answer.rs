@@ -59,6 +59,7 @@ impl From<XrpcError> for Refusal {
         let message = error.message().to_owned();
         match error.status() {
             StatusCode::INTERNAL_SERVER_ERROR => Self::internal(message),
+            _ if error.name() == "NotFound" => Self::not_found(message),
             _ => Self::invalid(message),
         }
     }

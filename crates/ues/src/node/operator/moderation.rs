@@ -1,11 +1,13 @@
-//! What the operator reads: mail that waits, reports, and what was done in administering the node.
+//! Mail that waits, reports, and what was done in administering the node.
 
 use axum::Json;
 use axum::extract::{Query, State};
 use serde::Deserialize;
 use serde_json::json;
+use ues_atproto::admin;
 
 use super::Desk;
+use super::accounts::actor;
 use super::answer::{Answer, Refusal};
 
 /// Which page: entries before a number, the newest first.
@@ -13,6 +15,9 @@ use super::answer::{Answer, Refusal};
 pub struct Page {
     limit: Option<usize>,
     before: Option<u64>,
+    /// Of reports, those that are not done.
+    #[serde(default)]
+    open: bool,
 }
 
 impl Page {
@@ -42,12 +47,37 @@ pub async fn audit(State(desk): State<Desk>, Query(page): Query<Page>) -> Answer
     Ok(Json(json!({ "acts": acts })))
 }
 
-/// `GET reports?limit&before`.
+/// `GET reports?limit&before&open`.
 pub async fn reports(State(desk): State<Desk>, Query(page): Query<Page>) -> Answer {
-    let reports = desk.ctx.reports.page(page.before, page.limit());
+    let reports = desk
+        .ctx
+        .reports
+        .page_of(page.before, page.limit(), |report| {
+            !page.open || report.done.is_none()
+        });
     let reports = reports.map_err(Refusal::internal)?;
     let reports: Vec<_> = reports.into_iter().map(|(_, report)| report).collect();
     Ok(Json(json!({ "reports": reports })))
+}
+
+/// What becomes of a report.
+#[derive(Deserialize)]
+pub struct Mark {
+    id: u64,
+    done: bool,
+    note: Option<String>,
+}
+
+/// `POST report {id, done, note?}`: marks a report as done, or opens it again.
+pub async fn mark_report(State(desk): State<Desk>, Json(mark): Json<Mark>) -> Answer {
+    let report = admin::mark_report(&desk.ctx, &actor(), mark.id, mark.done, mark.note).await?;
+    Ok(Json(json!(report)))
+}
+
+/// `POST mail/again {id}`: tries a letter that was not sent again.
+pub async fn mail_again(State(desk): State<Desk>, Json(which): Json<Which>) -> Answer {
+    admin::send_again(&desk.ctx, &actor(), which.id).await?;
+    Ok(Json(json!({ "id": which.id })))
 }
 
 /// `GET mails?limit`.

@@ -1,0 +1,299 @@
+//! `/admin/account`: one account, and what can be done to it.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::Response;
+use http::Request;
+use serde_json::{Value, json};
+use ues_repo::syntax::Did;
+
+use super::desk::{Desk, Frame, Visit};
+use super::words::{when, when_ms};
+use crate::accounts::{Account, handle_rules};
+use crate::admin::{
+    Subject, end_sessions, send_password_reset, set_account_invites, set_deactivated, set_takedown,
+};
+use crate::context::Context;
+use crate::lifecycle;
+use crate::methods::{EmailChange, change_email, change_handle_as};
+use crate::web::{bytes, grouped};
+use crate::xrpc::XrpcError;
+
+struct SessionLine {
+    id: String,
+    kind: String,
+    since: String,
+    used: String,
+}
+
+struct AppLine {
+    client: String,
+    name: Option<String>,
+    since: String,
+    used: String,
+}
+
+struct PasswordLine {
+    name: String,
+    since: String,
+    privileged: bool,
+}
+
+struct CodeLine {
+    code: String,
+    used: usize,
+    available: i64,
+    disabled: bool,
+}
+
+/// What an account has, besides its row.
+struct Holdings {
+    records: String,
+    collections: Vec<String>,
+    blobs: String,
+    blob_bytes: String,
+    sessions: Vec<SessionLine>,
+    apps: Vec<AppLine>,
+    passwords: Vec<PasswordLine>,
+    codes: Vec<CodeLine>,
+}
+
+#[derive(Template)]
+#[template(path = "admin/account.html")]
+struct AccountPage {
+    frame: Frame,
+    did: String,
+    handle: String,
+    status: &'static str,
+    email: Option<String>,
+    confirmed: Option<String>,
+    since: String,
+    takedown: Option<String>,
+    deactivated: Option<String>,
+    delete_after: Option<String>,
+    invited_with: Option<String>,
+    invites_disabled: bool,
+    factors: Vec<&'static str>,
+    taken_down: bool,
+    off: bool,
+    held: Holdings,
+}
+
+/// `GET /admin/account?did`.
+pub async fn show(State(desk): State<Desk>, request: Request<Body>) -> Response {
+    let visit = match desk.enter(&request) {
+        Ok(visit) => visit,
+        Err(refused) => return refused,
+    };
+    let made = account(&desk, &visit).await;
+    desk.page(&visit, made)
+}
+
+fn found(ctx: &Context, visit: &Visit) -> Result<Arc<Account>, XrpcError> {
+    let did = Did::parse(visit.field("did").unwrap_or_default());
+    let did = did.map_err(|_| XrpcError::invalid("which account is not said"))?;
+    let missing = || XrpcError::named("NotFound", format!("there is no account {did}"));
+    lifecycle::account(ctx, &did)?.ok_or_else(missing)
+}
+
+async fn account(desk: &Desk, visit: &Visit) -> Result<AccountPage, XrpcError> {
+    let ctx = &desk.ctx;
+    let account = found(ctx, visit)?;
+    let (of, did) = (ctx.clone(), account.did.clone());
+    let held = tokio::task::spawn_blocking(move || holdings(&of, &did));
+    let held = held.await.map_err(XrpcError::internal)??;
+    let mut factors = Vec::new();
+    if ctx.totps.is_on(&account.did).map_err(XrpcError::internal)? {
+        factors.push("authenticator");
+    }
+    if account.email_factor {
+        factors.push("code by mail");
+    }
+    Ok(AccountPage {
+        frame: desk.frame(visit, "accounts"),
+        did: account.did.to_string(),
+        handle: account.handle.to_string(),
+        status: account.status().name().unwrap_or("active"),
+        email: account.email.clone(),
+        confirmed: account.email_confirmed_at.as_deref().map(when),
+        since: when(&account.created_at),
+        takedown: account.takedown.clone(),
+        deactivated: account.deactivated_at.as_deref().map(when),
+        delete_after: account.delete_after.as_deref().map(when),
+        invited_with: account.invite_code.clone(),
+        invites_disabled: account.invites_disabled,
+        factors,
+        taken_down: account.is_taken_down(),
+        off: account.is_deactivated(),
+        held,
+    })
+}
+
+fn holdings(ctx: &Context, did: &Did) -> Result<Holdings, XrpcError> {
+    let repos = &ctx.repos;
+    let records = repos.count_records(did).map_err(XrpcError::internal)?;
+    let blobs = repos.blob_usage(did).map_err(XrpcError::internal)?;
+    let sessions = ctx.sessions.list(did, ctx.now_ms());
+    let sessions = sessions.map_err(XrpcError::internal)?.into_iter();
+    let apps = ctx.oauth.connected_apps(did);
+    let apps = apps.map_err(XrpcError::internal)?.into_iter();
+    let passwords = ctx.app_passwords.list(did);
+    let passwords = passwords.map_err(XrpcError::internal)?.into_iter();
+    let mut codes = Vec::new();
+    for invite in ctx
+        .invites
+        .of_account(did.as_str())
+        .map_err(XrpcError::internal)?
+    {
+        let uses = ctx.invites.uses(&invite.code);
+        codes.push(CodeLine {
+            used: uses.map_err(XrpcError::internal)?.len(),
+            code: invite.code,
+            available: invite.available,
+            disabled: invite.disabled,
+        });
+    }
+    Ok(Holdings {
+        records: grouped(records),
+        collections: repos.collections(did).map_err(XrpcError::internal)?,
+        blobs: grouped(blobs.count),
+        blob_bytes: bytes(blobs.bytes),
+        sessions: sessions
+            .map(|session| SessionLine {
+                id: session.id,
+                kind: match session.grant.app_password {
+                    Some(name) => format!("app password “{name}”"),
+                    None => "own password".to_owned(),
+                },
+                since: when_ms(session.started_ms),
+                used: when_ms(session.used_ms),
+            })
+            .collect(),
+        apps: apps
+            .map(|app| AppLine {
+                client: app.client_id,
+                name: app.client_name,
+                since: when_ms(app.created_ms),
+                used: when_ms(app.refreshed_ms),
+            })
+            .collect(),
+        passwords: passwords
+            .map(|password| PasswordLine {
+                since: when(&password.created_at),
+                name: password.name,
+                privileged: password.privileged,
+            })
+            .collect(),
+        codes,
+    })
+}
+
+/// `POST /admin/account`.
+pub async fn answer(State(desk): State<Desk>, request: Request<Body>) -> Response {
+    let visit = match desk.order(request).await {
+        Ok(visit) => visit,
+        Err(refused) => return refused,
+    };
+    let account = match found(&desk.ctx, &visit) {
+        Ok(account) => account,
+        Err(e) => return desk.done(&visit, Err(e), "/admin/accounts"),
+    };
+    let done = order(&desk, &visit, &account).await;
+    let gone = done.is_ok() && visit.field("do") == Some("delete");
+    let to = match gone {
+        true => "/admin/accounts".to_owned(),
+        false => format!("/admin/account?did={}", account.did),
+    };
+    desk.done(&visit, done, &to)
+}
+
+async fn order(desk: &Desk, visit: &Visit, account: &Account) -> Result<String, XrpcError> {
+    let (ctx, actor, did) = (&desk.ctx, &visit.actor, &account.did);
+    let given = |name: &str, what: &str| {
+        let missing = || XrpcError::invalid(format!("{what} is missing"));
+        visit.field(name).map(str::to_owned).ok_or_else(missing)
+    };
+    match visit.field("do").unwrap_or_default() {
+        "take_down" => {
+            let reason = visit.field("reason").map(str::to_owned);
+            set_takedown(ctx, actor, &Subject::Repo(did.clone()), true, reason).await?;
+            Ok("The account is taken down.".to_owned())
+        }
+        "give_back" => {
+            set_takedown(ctx, actor, &Subject::Repo(did.clone()), false, None).await?;
+            Ok("The account is served again.".to_owned())
+        }
+        "deactivate" => {
+            set_deactivated(ctx, actor, did, true).await?;
+            Ok("The account is switched off.".to_owned())
+        }
+        "activate" => {
+            set_deactivated(ctx, actor, did, false).await?;
+            Ok("The account is switched on.".to_owned())
+        }
+        "end_sessions" => {
+            end_sessions(ctx, actor, did, None).await?;
+            Ok("All sessions are ended.".to_owned())
+        }
+        "end_session" => {
+            let id = given("session", "the session")?;
+            end_sessions(ctx, actor, did, Some(&id)).await?;
+            Ok("The session is ended.".to_owned())
+        }
+        "reset_password" => {
+            send_password_reset(ctx, actor, did).await?;
+            Ok("The letter is written. Mails shows whether it went.".to_owned())
+        }
+        "handle" => {
+            let handle = given("handle", "the handle")?;
+            let act = actor.act(
+                "updateAccountHandle",
+                did.as_str(),
+                json!({ "handle": handle }),
+            );
+            let handle = change_handle_as(ctx, did, &handle, Some(act)).await?;
+            Ok(format!("The account is now {handle}."))
+        }
+        "email" => {
+            let email = given("email", "the address")?;
+            if !handle_rules::is_email(&email) {
+                return Err(XrpcError::invalid(format!("{email} is no e-mail address")));
+            }
+            let act = actor.act(
+                "updateAccountEmail",
+                did.as_str(),
+                json!({ "email": email }),
+            );
+            let change = EmailChange {
+                email: &email,
+                factor: None,
+                token: None,
+            };
+            change_email(ctx, did, change, Some(act)).await?;
+            Ok(format!("The address is now {email}."))
+        }
+        "disable_invites" => {
+            set_account_invites(ctx, actor, did, true, None).await?;
+            Ok("The account gets no invite codes any more.".to_owned())
+        }
+        "enable_invites" => {
+            set_account_invites(ctx, actor, did, false, None).await?;
+            Ok("The account gets invite codes again.".to_owned())
+        }
+        "delete" => {
+            let typed = visit.field("confirm").unwrap_or_default();
+            if typed != account.handle.as_str() && typed != did.as_str() {
+                return Err(XrpcError::invalid(
+                    "nothing was deleted: what was typed is not the handle of this account",
+                ));
+            }
+            let act = actor.act("deleteAccount", did.as_str(), Value::Null);
+            lifecycle::delete(ctx, did, Some(act)).await?;
+            Ok(format!("{typed} is deleted."))
+        }
+        _ => Err(XrpcError::invalid("there is no such button")),
+    }
+}
