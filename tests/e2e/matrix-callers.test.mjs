@@ -2,7 +2,7 @@
 // official server. Status and error name must be the same.
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
-import { callers, newCast, startPair, stopPair } from '../lib/callers.mjs'
+import { callers, newAuthor, newCast, startPair, stopPair } from '../lib/callers.mjs'
 import { methods, validCall, verb } from '../lib/lexicon-inputs.mjs'
 import { assertAll, assertSame, outcome, whoServes } from '../lib/matrix.mjs'
 import { call } from '../lib/xrpc.mjs'
@@ -25,33 +25,49 @@ const differences = [
   },
 ]
 
-// Methods that change what other methods of the same account do.
-const ALONE = new Set([
+// Methods that end or change what the sessions of other methods are about have accounts of their own. Those of one group do
+// not mind each other.
+const GROUPS = {
+  'com.atproto.identity.updateHandle': 'changes',
+  'com.atproto.repo.importRepo': 'changes',
+  'com.atproto.server.updateEmail': 'changes',
+  'com.atproto.server.activateAccount': 'on',
+  'com.atproto.server.deactivateAccount': 'off',
+  'com.atproto.server.deleteSession': 'ends',
+  'com.atproto.server.refreshSession': 'goes on',
+}
+
+// What administrators do to an account that no session is about.
+const TO_OTHERS = new Set([
   'com.atproto.admin.deleteAccount',
   'com.atproto.admin.updateAccountEmail',
   'com.atproto.admin.updateAccountHandle',
   'com.atproto.admin.updateAccountPassword',
   'com.atproto.admin.updateSubjectStatus',
-  'com.atproto.identity.updateHandle',
-  'com.atproto.repo.importRepo',
-  'com.atproto.server.activateAccount',
-  'com.atproto.server.deactivateAccount',
-  'com.atproto.server.deleteSession',
-  'com.atproto.server.refreshSession',
-  'com.atproto.server.updateEmail',
 ])
 
 let pair, shared
+const groups = new Map()
 before(async () => {
   pair = await startPair()
   shared = await Promise.all(pair.map(newCast))
 })
+
+/** Who calls a method, on both servers. */
+async function castsFor(nsid) {
+  if (TO_OTHERS.has(nsid)) return Promise.all(shared.map(async (cast) => ({ ...cast, victim: await newAuthor(cast.side) })))
+  const group = GROUPS[nsid]
+  if (!group) return shared
+  if (!groups.has(group)) groups.set(group, Promise.all(pair.map(newCast)))
+  return groups.get(group)
+}
 after(() => stopPair(pair))
 
 /** Makes a call as somebody. */
 async function cell(cast, caller, nsid) {
   const { target, token, send = call } = await caller(cast, nsid)
-  return send(cast.side.server, verb(nsid), nsid, { ...validCall(nsid, target), token })
+  const about = target === cast.alice ? (cast.victim ?? target) : target
+  return send(cast.side.server, verb(nsid), nsid, { ...validCall(nsid, about), token })
 }
 
 // Methods that only our node serves, and those of the official server that are open to the same callers.
@@ -87,7 +103,7 @@ describe('methods and their callers', { concurrency: 4 }, () => {
       const [ours, theirs] = await whoServes(pair, nsid)
       if (!ours && !theirs) return t.skip('passed on to others')
       if (!theirs) return byTwin(nsid)
-      const casts = ALONE.has(nsid) ? await Promise.all(pair.map(newCast)) : shared
+      const casts = await castsFor(nsid)
       const cells = []
       for (const [name, caller] of Object.entries(callers)) {
         const [ours, theirs] = await Promise.all(casts.map((cast) => cell(cast, caller, nsid)))
@@ -96,4 +112,16 @@ describe('methods and their callers', { concurrency: 4 }, () => {
       assertSame(nsid, cells, differences)
     })
   }
+})
+
+// Sessions that one method ended would make all cells after it the same.
+describe('the accounts that were shared', () => {
+  it('are as they were', async () => {
+    for (const cast of shared) {
+      for (const name of ['the owner', "another user's session", 'an app password', 'OAuth atproto', 'OAuth atproto transition:generic']) {
+        const answer = await cell(cast, callers[name], 'com.atproto.server.getSession')
+        assert.equal(answer.status, 200, `${cast.side.server.kind}, ${name}: ${answer.error}`)
+      }
+    }
+  })
 })

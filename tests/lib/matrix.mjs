@@ -32,8 +32,8 @@ export function assertSame(nsid, cells, differences) {
     const found = `${outcome(ours)} | ${outcome(theirs)}`
     const listed = known.get(name)
     known.delete(name)
-    const fair = ours.status < 500 && (theirs.status >= 500 ? ours.status >= 400 && ours.error : outcome(ours) === outcome(theirs))
-    if (listed ? listed !== found : !fair) {
+    const fair = theirs.status >= 500 ? ours.status >= 400 && ours.error : outcome(ours) === outcome(theirs)
+    if (ours.status >= 500 || (listed ? listed !== found : !fair)) {
       const told = listed ? `, listed as ${listed}` : ''
       wrong.push(`${name}: ${found}${told}\n      ${ours.message} | ${theirs.message}`)
     }
