@@ -107,7 +107,7 @@ pub struct World(pub Mutex<State>);
 
 impl World {
     pub fn new() -> Arc<Self> {
-        let mut old = Held::new(true, 300);
+        let mut old = Held::new(true, 40);
         for n in 0..5_u8 {
             let bytes = vec![n; 10];
             let cid = raw_cid(&bytes).to_string();
