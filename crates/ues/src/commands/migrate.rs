@@ -418,6 +418,7 @@ impl Person for Terminal {
     }
 
     fn warn(&self, text: &str) {
+        *self.bar.lock() = None;
         if self.output.json {
             self.output.line(&json!({ "warning": text }), "");
         } else {

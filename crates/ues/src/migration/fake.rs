@@ -107,7 +107,7 @@ pub struct World(pub Mutex<State>);
 
 impl World {
     pub fn new() -> Arc<Self> {
-        let mut old = Held::new(true, 300);
+        let mut old = Held::new(true, 40);
         for n in 0..5_u8 {
             let bytes = vec![n; 10];
             let cid = raw_cid(&bytes).to_string();
@@ -211,13 +211,19 @@ impl FakeServer {
             "{method} at {name} without a session"
         );
         if method == "describeServer" {
-            return Ok(json!({ "did": format!("did:web:{name}"), "availableUserDomains": [] }));
+            return Ok(json!({
+                "did": format!("did:web:{name}"), "availableUserDomains": [],
+                "inviteCodeRequired": name == "new",
+            }));
         }
         if method == "createAccount" {
             assert_eq!(token, Some("pass for did:web:new"));
             assert_eq!(input["password"], "secret");
             if state.held.contains_key(name) {
                 return Err(refused(400, "AlreadyExists"));
+            }
+            if input["inviteCode"] != "invite" {
+                return Err(refused(400, "InvalidInviteCode"));
             }
             state.held.insert(name, Held::new(false, 0));
             return Ok(session);
@@ -229,8 +235,13 @@ impl FakeServer {
             return Err(refused(400, "RepoNotFound"));
         };
         match method {
-            "createSession" if input["password"] == "secret" => Ok(session),
-            "createSession" => Err(refused(401, "AuthenticationRequired")),
+            "createSession" if input["password"] != "secret" => {
+                Err(refused(401, "AuthenticationRequired"))
+            }
+            "createSession" if input["authFactorToken"] != "second" => {
+                Err(refused(401, "AuthFactorTokenRequired"))
+            }
+            "createSession" => Ok(session),
             "refreshSession" => Ok(session),
             "getRepoStatus" => Ok(json!({ "active": held.active })),
             "getServiceAuth" => Ok(json!({ "token": "pass for did:web:new" })),
@@ -469,6 +480,7 @@ impl Person for FakePerson {
         let code = self.world.0.lock().code.clone();
         match question {
             Question::Password { .. } => Ok(Zeroizing::new("secret".to_owned())),
+            Question::SecondFactor { .. } => Ok(Zeroizing::new("second".to_owned())),
             _ if !self.reads_letters => Err(Failure::failed("a code was sent")),
             _ => Ok(Zeroizing::new(code.unwrap())),
         }

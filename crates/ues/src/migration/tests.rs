@@ -39,8 +39,13 @@ fn mover(world: &Arc<World>, direction: Direction, folder: &Path, reads_letters:
         };
         Side::new(server, key, DID)
     };
+    // This node makes an invite for whoever moves here; another server has given one.
+    let invite = (direction == Direction::To).then(|| "invite".to_owned());
     Mover {
-        wishes: Wishes::default(),
+        wishes: Wishes {
+            invite,
+            ..Wishes::default()
+        },
         old: side("old"),
         new: side("new"),
         desk: desk.clone(),
@@ -212,4 +217,14 @@ async fn an_old_server_that_is_gone_does_not_keep_the_account_from_its_home() {
     world.0.lock().gone_once_moved = false;
     mover.run().await.unwrap();
     assert_moved(&world);
+}
+
+#[tokio::test]
+async fn a_server_may_ask_for_an_invite() {
+    let (world, dir) = (World::new(), tempfile::tempdir().unwrap());
+    let mut mover = mover(&world, Direction::To, dir.path(), true);
+    mover.wishes.invite = None;
+    let hint = mover.run().await.unwrap_err().hint.unwrap();
+    assert!(hint.contains("--invite"), "{hint}");
+    assert!(!mover.journal.record.made, "nothing to delete");
 }
