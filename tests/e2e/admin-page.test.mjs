@@ -39,7 +39,7 @@ const assertHarmless = (page) => {
   assert.doesNotMatch(page.html, /<script|<img|onerror=alert\(2\)>/)
 }
 
-const SECTIONS = ['', '/accounts', '/invites', '/mails', '/reports', '/audit'].map((name) => `/admin${name}`)
+const SECTIONS = ['', '/accounts', '/invites', '/mails', '/reports', '/labels', '/audit'].map((name) => `/admin${name}`)
 
 describe('who is let in', () => {
   it('shows the password or the operator secret', async () => {
@@ -308,6 +308,23 @@ describe('reports', () => {
     assert.equal((await get()).error, 'RecordNotFound')
     await browser.submit(down, 'give_back')
     assert.equal((await get()).status, 200)
+  })
+})
+
+describe('labels', () => {
+  it('are made and taken back', async () => {
+    const browser = await signedIn()
+    const { did, handle } = await newAccount(server)
+    const vals = async () => (await query(server, 'com.atproto.label.queryLabels', { uriPatterns: [did] })).body.labels.map((l) => l.val)
+    await browser.submit(await browser.get('/admin/labels'), 'add', { uri: handle, val: 'spam' })
+    assert.deepEqual(await vals(), ['spam'])
+    const page = await browser.get(`/admin/labels?${new URLSearchParams({ q: did })}`)
+    assert.equal(page.form('remove').fields.uri, did)
+    await browser.submit(page, 'remove')
+    assert.deepEqual(await vals(), [])
+    assert.match((await browser.submit(page, 'add', { uri: did, val: EVIL })).html, /role="alert"/)
+    const acts = (await audit()).filter((act) => act.subject === did)
+    assert.deepEqual(acts.map((act) => [act.what, act.place]), [['negateLabel', 'page'], ['createLabel', 'page']])
   })
 })
 

@@ -40,6 +40,8 @@ pub struct Config {
     pub appview: Option<AppView>,
     /// The moderation service that gets reports; `None`: they stay here.
     pub report_service: Option<ServiceAddress>,
+    /// DID whose labels this node makes; `None`: the one of the service.
+    pub labeler: Option<String>,
     /// Bounds for calls that are passed on to other services.
     pub proxy: Proxy,
     /// Requests allowed by address and account.
@@ -77,6 +79,7 @@ impl Default for Config {
             dns_servers: Vec::new(),
             appview: None,
             report_service: None,
+            labeler: None,
             proxy: Proxy::default(),
             rate_limits: RateLimits::default(),
             sizes: Sizes::default(),
@@ -93,6 +96,11 @@ impl Config {
     /// The public URL without a trailing slash, as it stands in DID documents.
     pub fn endpoint(&self) -> &str {
         self.public_url.trim_end_matches('/')
+    }
+
+    /// DID whose labels this node makes.
+    pub fn labeler_did(&self) -> String {
+        self.labeler.clone().unwrap_or_else(|| self.service_did())
     }
 
     /// Host and port of the public URL.

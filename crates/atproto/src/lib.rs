@@ -12,6 +12,7 @@ mod config;
 mod context;
 mod firehose;
 mod identity;
+mod labels;
 pub mod lifecycle;
 mod limits;
 mod log_readers;
@@ -42,6 +43,7 @@ pub use config::{
 pub use context::{Context, Parts};
 pub use firehose::Hub;
 pub use identity::{Identities, IdentityError};
+pub use labels::{Draft, InvalidLabel, Label, LabelError, Labeler, Labels};
 pub use log_readers::LogReaders;
 pub use mail::Mail;
 pub use methods::{change_handle, change_password};

@@ -3,6 +3,7 @@
 
 mod actor;
 mod invites;
+mod labels;
 mod letters;
 mod page;
 mod reports;
@@ -13,6 +14,7 @@ mod takedown;
 pub use actor::{Actor, Place};
 pub(crate) use invites::new_code;
 pub use invites::{disable_invites, make_invites, set_account_invites};
+pub use labels::put_label;
 pub use letters::{send_again, send_password_reset};
 pub(crate) use page::routes;
 pub use reports::mark_report;

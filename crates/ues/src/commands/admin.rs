@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::{Context, admin_invites};
+use super::{Context, admin_invites, admin_labels};
 use crate::client::Client;
 use crate::failure::{Failure, Outcome};
 use crate::output::{FAINT, Table};
@@ -117,6 +117,12 @@ Examples:
         #[arg(long, conflicts_with = "note")]
         reopen: bool,
     },
+    /// Makes labels, takes them back, lists them
+    Label {
+        /// What to do
+        #[command(subcommand)]
+        command: admin_labels::Command,
+    },
     /// Lists what those who administer the node did, the newest first
     Audit {
         /// How many at most
@@ -223,6 +229,7 @@ pub async fn run(context: &Context, command: Command) -> Outcome {
                 .line(&value, format!("report {id} is {state}"));
             Ok(())
         }
+        Command::Label { command } => admin_labels::run(context, client, command).await,
         Command::Audit { limit } => audit(context, client, limit).await,
     }
 }

@@ -145,6 +145,13 @@ pub const SETTINGS: &[Setting] = &[
         help: "DID of that service. Empty: the did:web of its address's host.",
     },
     Setting {
+        key: "labels.did",
+        kind: Kind::Text,
+        default: "",
+        help: "DID whose labels this node makes (`ues admin label`); its document has to have the key and the address that\n\
+               `ues admin label key` shows. Empty: the node's own DID, whose document has them.",
+    },
+    Setting {
         key: "proxy.allow_private_addresses",
         kind: Kind::Flag,
         default: "false",

@@ -41,6 +41,8 @@ pub struct Config {
     pub moderation: OtherService,
     /// The service that gets reports.
     pub reports: OtherService,
+    /// Labels that the node makes.
+    pub labels: Labels,
     /// Calls that are passed on.
     pub proxy: Proxy,
     /// What unlocks the node's keys.
@@ -138,6 +140,14 @@ pub struct OtherService {
     /// Where it is; empty for none.
     pub url: String,
     /// Its DID; empty for the did:web of its host.
+    pub did: String,
+}
+
+/// The `labels` section.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Labels {
+    /// Whose they are; empty for the node's own.
     pub did: String,
 }
 

@@ -3,6 +3,7 @@
 
 mod accounts;
 mod answer;
+mod labels;
 mod lexicons;
 mod log;
 mod moderation;
@@ -82,6 +83,9 @@ impl App for Operator {
             .route("/audit", get(moderation::audit))
             .route("/reports", get(moderation::reports))
             .route("/report", post(moderation::mark_report))
+            .route("/labels", get(labels::list))
+            .route("/label", post(labels::put))
+            .route("/labeler", get(labels::labeler))
             .route("/mails", get(moderation::mails))
             .route("/mail", get(moderation::mail))
             .route("/mail/again", post(moderation::mail_again))
