@@ -46,6 +46,9 @@ pub struct Config {
     pub proxy: Proxy,
     /// Requests allowed by address and account.
     pub rate_limits: RateLimits,
+    /// Bytes of blobs that an account may have unless it has a quota of its own; 0: as many as there is
+    /// room for.
+    pub blob_quota: u64,
     /// Sizes of what a client may send.
     pub sizes: Sizes,
     /// Times and counts that keep slow and numerous clients in bounds.
@@ -82,6 +85,7 @@ impl Default for Config {
             labeler: None,
             proxy: Proxy::default(),
             rate_limits: RateLimits::default(),
+            blob_quota: 0,
             sizes: Sizes::default(),
             connections: Connections::default(),
             firehose: Firehose::default(),

@@ -23,6 +23,7 @@ mod node_keys;
 mod oauth;
 mod preferences;
 mod proxy;
+mod quota;
 mod relays;
 mod remote_blobs;
 mod serve;
@@ -51,6 +52,7 @@ pub use moderation::{Act, Done, Report};
 pub use node_keys::{Admins, NodeKeys, NodeKeysError};
 pub use oauth::{ConnectedApp, OAuth};
 pub use preferences::{PreferenceError, Preferences};
+pub use quota::blob_quota;
 pub use remote_blobs::{BringBlob, RemoteBlobs};
 pub use server::{Server, ServerError};
 pub use xrpc::{

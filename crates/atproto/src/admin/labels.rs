@@ -45,6 +45,9 @@ pub async fn put_label(
     let what = if neg { "negateLabel" } else { "createLabel" };
     let mut batch = ctx.store.batch();
     note(ctx, &mut batch, Some(actor.act(what, &label.uri, details)));
-    let seq = ctx.labels.put(batch, &label).await;
+    // In a task of its own: a caller who goes away must not keep it from those who listen.
+    let (of, put) = (ctx.clone(), label.clone());
+    let seq = tokio::spawn(async move { of.labels.put(batch, &put).await });
+    let seq = seq.await.map_err(XrpcError::internal)?;
     Ok((seq.map_err(XrpcError::internal)?, label))
 }

@@ -67,8 +67,9 @@ impl Labels {
         let seq = *last + 1;
         batch.put(&self.rows, seq.to_be_bytes(), to_json(label));
         batch.put(&self.latest, subject_key(label), seq.to_be_bytes());
-        self.store.commit(batch).await?;
+        // Whatever becomes of the commit, the number is used up.
         *last = seq;
+        self.store.commit(batch).await?;
         self.told.send_replace(seq);
         Ok(seq)
     }

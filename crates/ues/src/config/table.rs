@@ -604,6 +604,13 @@ pub const SETTINGS: &[Setting] = &[
         help: "Whether statements go to a host that has the row.",
     },
     Setting {
+        key: "quota.blob_bytes",
+        kind: Kind::Bytes,
+        default: "0",
+        help: "Bytes of blobs that one account may have, unless `ues admin quota` gives it a number of its own. 0: as many as there\n\
+               is room for.",
+    },
+    Setting {
         key: "limits.blob_bytes",
         kind: Kind::Bytes,
         default: "5MB",

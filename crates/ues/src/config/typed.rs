@@ -59,6 +59,8 @@ pub struct Config {
     pub nats: Nats,
     /// Where the pin service keeps its state.
     pub state: State,
+    /// What each account may take.
+    pub quota: Quota,
     /// Sizes.
     pub limits: Limits,
     /// Rates.
@@ -175,6 +177,14 @@ impl std::fmt::Debug for Keys {
             .field("key_file", &self.key_file)
             .finish_non_exhaustive()
     }
+}
+
+/// The `quota` section.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Quota {
+    /// Bytes of blobs; 0 for as many as there is room for.
+    pub blob_bytes: u64,
 }
 
 /// The `limits` section.

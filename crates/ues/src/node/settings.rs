@@ -48,6 +48,7 @@ pub fn server(config: &Config) -> ues_atproto::Config {
     server.proxy.allow_private_addresses = config.proxy.allow_private_addresses;
     server.rate_limits.enabled = config.rate_limits.enabled;
     server.rate_limits.bypass_ips = config.rate_limits.trusted_ips.clone();
+    server.blob_quota = config.quota.blob_bytes;
     server.sizes.blob = config.limits.blob_bytes;
     server.sizes.import = config.limits.import_bytes;
     server.connections.max = config.limits.connections as usize;

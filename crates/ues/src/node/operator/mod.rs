@@ -74,6 +74,7 @@ impl App for Operator {
             .route("/account", get(accounts::show))
             .route("/account/password", post(accounts::password))
             .route("/account/status", post(accounts::status))
+            .route("/account/quota", post(accounts::quota))
             .route("/account/delete", post(accounts::delete))
             .route("/sessions", get(accounts::sessions))
             .route("/sessions/end", post(accounts::end_sessions))
