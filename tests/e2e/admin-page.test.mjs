@@ -215,6 +215,24 @@ describe('accounts', () => {
     assert.equal(await disabled(), false)
   })
 
+  it('get a quota', async () => {
+    const browser = await signedIn()
+    const { did } = await newAccount(server)
+    const upload = async (size) => {
+      const headers = { authorization: `Bearer ${(await newSession()).accessJwt}`, 'content-type': 'image/png' }
+      return (await fetch(`${server.url}/xrpc/com.atproto.repo.uploadBlob`, { method: 'POST', body: Buffer.alloc(size, 'x '), headers })).status
+    }
+    const newSession = async () => (await procedure(server, 'com.atproto.server.createSession', { identifier: did, password: PASSWORD })).body
+    const page = await browser.submit(await browser.get(accountPath(did)), 'quota', { quota: '1000' })
+    assert.match(page.html, /0 bytes of 1\.0 kB/)
+    assert.deepEqual([await upload(1001), await upload(1000)], [413, 200])
+    assert.match((await browser.get(accountPath(did))).html, /1\.0 kB of 1\.0 kB/)
+    assert.match((await browser.submit(page, 'quota', { quota: '-1' })).html, /role="alert"/)
+    await browser.submit(page, 'quota', { quota: '' })
+    assert.equal(await upload(5000), 200)
+    assert.deepEqual([(await lastAct('setQuota')).place, (await lastAct('setQuota')).details], ['page', { blobBytes: null }])
+  })
+
   it('are deleted once their handle was typed', async () => {
     const browser = await signedIn()
     const { did, handle } = await newAccount(server)
