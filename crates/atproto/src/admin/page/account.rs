@@ -90,7 +90,7 @@ struct AccountPage {
 pub async fn show(State(desk): State<Desk>, request: Request<Body>) -> Response {
     let visit = match desk.enter(&request) {
         Ok(visit) => visit,
-        Err(refused) => return refused,
+        Err(refused) => return *refused,
     };
     let made = account(&desk, &visit).await;
     desk.page(&visit, made)
@@ -202,7 +202,7 @@ fn holdings(ctx: &Context, account: &Account) -> Result<Holdings, XrpcError> {
 pub async fn answer(State(desk): State<Desk>, request: Request<Body>) -> Response {
     let visit = match desk.order(request).await {
         Ok(visit) => visit,
-        Err(refused) => return refused,
+        Err(refused) => return *refused,
     };
     let account = match found(&desk.ctx, &visit) {
         Ok(account) => account,

@@ -44,7 +44,7 @@ pub async fn show(State(desk): State<Desk>, request: Request<Body>) -> Response 
             let made = labels(&desk, &visit);
             desk.page(&visit, made)
         }
-        Err(refused) => refused,
+        Err(refused) => *refused,
     }
 }
 
@@ -107,7 +107,7 @@ fn subject(ctx: &Context, text: &str) -> Result<String, XrpcError> {
 pub async fn answer(State(desk): State<Desk>, request: Request<Body>) -> Response {
     let visit = match desk.order(request).await {
         Ok(visit) => visit,
-        Err(refused) => return refused,
+        Err(refused) => return *refused,
     };
     let done = order(&desk, &visit).await;
     desk.done(&visit, done, PATH)
