@@ -39,7 +39,7 @@ const assertHarmless = (page) => {
   assert.doesNotMatch(page.html, /<script|<img|onerror=alert\(2\)>/)
 }
 
-const SECTIONS = ['', '/accounts', '/invites', '/mails', '/reports', '/audit'].map((name) => `/admin${name}`)
+const SECTIONS = ['', '/accounts', '/invites', '/mails', '/reports', '/labels', '/audit'].map((name) => `/admin${name}`)
 
 describe('who is let in', () => {
   it('shows the password or the operator secret', async () => {
@@ -215,6 +215,24 @@ describe('accounts', () => {
     assert.equal(await disabled(), false)
   })
 
+  it('get a quota', async () => {
+    const browser = await signedIn()
+    const { did } = await newAccount(server)
+    const upload = async (size) => {
+      const headers = { authorization: `Bearer ${(await newSession()).accessJwt}`, 'content-type': 'image/png' }
+      return (await fetch(`${server.url}/xrpc/com.atproto.repo.uploadBlob`, { method: 'POST', body: Buffer.alloc(size, 'x '), headers })).status
+    }
+    const newSession = async () => (await procedure(server, 'com.atproto.server.createSession', { identifier: did, password: PASSWORD })).body
+    const page = await browser.submit(await browser.get(accountPath(did)), 'quota', { quota: '1000' })
+    assert.match(page.html, /0 bytes of 1\.0 kB/)
+    assert.deepEqual([await upload(1001), await upload(1000)], [413, 200])
+    assert.match((await browser.get(accountPath(did))).html, /1\.0 kB of 1\.0 kB/)
+    assert.match((await browser.submit(page, 'quota', { quota: '-1' })).html, /role="alert"/)
+    await browser.submit(page, 'quota', { quota: '' })
+    assert.equal(await upload(5000), 200)
+    assert.deepEqual([(await lastAct('setQuota')).place, (await lastAct('setQuota')).details], ['page', { blobBytes: null }])
+  })
+
   it('are deleted once their handle was typed', async () => {
     const browser = await signedIn()
     const { did, handle } = await newAccount(server)
@@ -308,6 +326,23 @@ describe('reports', () => {
     assert.equal((await get()).error, 'RecordNotFound')
     await browser.submit(down, 'give_back')
     assert.equal((await get()).status, 200)
+  })
+})
+
+describe('labels', () => {
+  it('are made and taken back', async () => {
+    const browser = await signedIn()
+    const { did, handle } = await newAccount(server)
+    const vals = async () => (await query(server, 'com.atproto.label.queryLabels', { uriPatterns: [did] })).body.labels.map((l) => l.val)
+    await browser.submit(await browser.get('/admin/labels'), 'add', { uri: handle, val: 'spam' })
+    assert.deepEqual(await vals(), ['spam'])
+    const page = await browser.get(`/admin/labels?${new URLSearchParams({ q: did })}`)
+    assert.equal(page.form('remove').fields.uri, did)
+    await browser.submit(page, 'remove')
+    assert.deepEqual(await vals(), [])
+    assert.match((await browser.submit(page, 'add', { uri: did, val: EVIL })).html, /role="alert"/)
+    const acts = (await audit()).filter((act) => act.subject === did)
+    assert.deepEqual(acts.map((act) => [act.what, act.place]), [['negateLabel', 'page'], ['createLabel', 'page']])
   })
 })
 

@@ -9,14 +9,14 @@ export function decodeFrame(bytes) {
   return { op: header.op, t: header.t, body: cbor.decode(rest), size: bytes.length }
 }
 
-/** A subscription. `frames`, and `events` (the messages' bodies with their type), grow as they arrive. */
+/** A subscription, of repositories or another one by its `nsid`. `frames`, and `events` (the messages' bodies with their type), grow as they arrive. */
 export class Subscription {
-  constructor(server, { cursor, query = '' } = {}) {
+  constructor(server, { cursor, query = '', nsid = 'com.atproto.sync.subscribeRepos' } = {}) {
     const params = cursor === undefined ? query : `cursor=${cursor}${query}`
     this.frames = []
     this.events = []
     this.waiting = new Set()
-    this.socket = new WebSocket(`${server.wsUrl}/xrpc/com.atproto.sync.subscribeRepos?${params}`)
+    this.socket = new WebSocket(`${server.wsUrl}/xrpc/${nsid}?${params}`)
     this.socket.binaryType = 'nodebuffer'
     this.opened = new Promise((resolve, reject) => {
       this.socket.once('open', resolve)

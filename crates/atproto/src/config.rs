@@ -40,10 +40,15 @@ pub struct Config {
     pub appview: Option<AppView>,
     /// The moderation service that gets reports; `None`: they stay here.
     pub report_service: Option<ServiceAddress>,
+    /// DID whose labels this node makes; `None`: the one of the service.
+    pub labeler: Option<String>,
     /// Bounds for calls that are passed on to other services.
     pub proxy: Proxy,
     /// Requests allowed by address and account.
     pub rate_limits: RateLimits,
+    /// Bytes of blobs that an account may have unless it has a quota of its own; 0: as many as there is
+    /// room for.
+    pub blob_quota: u64,
     /// Sizes of what a client may send.
     pub sizes: Sizes,
     /// Times and counts that keep slow and numerous clients in bounds.
@@ -77,8 +82,10 @@ impl Default for Config {
             dns_servers: Vec::new(),
             appview: None,
             report_service: None,
+            labeler: None,
             proxy: Proxy::default(),
             rate_limits: RateLimits::default(),
+            blob_quota: 0,
             sizes: Sizes::default(),
             connections: Connections::default(),
             firehose: Firehose::default(),
@@ -93,6 +100,11 @@ impl Config {
     /// The public URL without a trailing slash, as it stands in DID documents.
     pub fn endpoint(&self) -> &str {
         self.public_url.trim_end_matches('/')
+    }
+
+    /// DID whose labels this node makes.
+    pub fn labeler_did(&self) -> String {
+        self.labeler.clone().unwrap_or_else(|| self.service_did())
     }
 
     /// Host and port of the public URL.

@@ -19,6 +19,7 @@ use crate::census::Census;
 use crate::config::Config;
 use crate::firehose::Hub;
 use crate::identity::Identities;
+use crate::labels::Labels;
 use crate::limits::Limiter;
 use crate::log_readers::LogReaders;
 use crate::mail::Outbox;
@@ -77,6 +78,8 @@ pub struct Parts {
     pub takedowns: Takedowns,
     /// Whose past the event stream does not tell any more.
     pub withheld: Arc<Withheld>,
+    /// Labels that the node has made.
+    pub labels: Labels,
     /// What was reported.
     pub reports: Journal<Report>,
     /// What those who administer the node did.

@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 
 const ACCOUNTS: &str = "atproto.accounts";
 const SESSIONS: &str = "atproto.sessions";
+const LABELS: &str = "atproto.labels";
 const PLC_ROTATION: &str = "atproto.plc-rotation";
 
 /// Who administers a node: names and secrets, of which each is enough.
@@ -45,6 +46,8 @@ pub struct NodeKeys {
     pub sessions: Zeroizing<[u8; 32]>,
     /// Signs did:plc operations of accounts that were made here.
     pub plc_rotation: SigningKey,
+    /// Signs the labels that the node makes.
+    pub labels: SigningKey,
     /// Who administers it; nobody at first.
     pub admins: Admins,
 }
@@ -68,6 +71,7 @@ impl NodeKeys {
             accounts: SigningKey::generate(KeyKind::Ed25519)?.to_bytes(),
             sessions: SigningKey::generate(KeyKind::Ed25519)?.to_bytes(),
             plc_rotation: SigningKey::generate(KeyKind::K256)?,
+            labels: SigningKey::generate(KeyKind::K256)?,
             admins: Admins::default(),
         })
     }
@@ -79,6 +83,7 @@ impl NodeKeys {
             (ACCOUNTS, KeyKind::Ed25519),
             (SESSIONS, KeyKind::Ed25519),
             (PLC_ROTATION, KeyKind::K256),
+            (LABELS, KeyKind::K256),
         ] {
             if keystore.get(name).is_none() {
                 missing.push((name.to_owned(), SigningKey::generate(kind)?));
@@ -98,6 +103,7 @@ impl NodeKeys {
                 .get(PLC_ROTATION)
                 .cloned()
                 .unwrap_or(fresh.plc_rotation),
+            labels: keystore.get(LABELS).cloned().unwrap_or(fresh.labels),
             admins: Admins::default(),
         })
     }

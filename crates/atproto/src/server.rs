@@ -25,6 +25,7 @@ use crate::config::{Config, PlcMode};
 use crate::context::{Context, Parts};
 use crate::firehose::Hub;
 use crate::identity::{Identities, IdentityError};
+use crate::labels::{Labeler, Labels};
 use crate::limits::Limiter;
 use crate::log_readers::LogReaders;
 use crate::mail::Outbox;
@@ -96,6 +97,10 @@ impl Server {
         let taker = CensusTaker::open(store.clone(), repos.clone(), census.clone())?;
         let oauth = OAuth::open(&config, &store, &node_keys.sessions, &service_did)?;
         let withheld = Arc::new(Withheld::open(&store)?);
+        let labeler = Labeler {
+            did: config.labeler_did(),
+            key: node_keys.labels,
+        };
         let ctx = Context::new(Parts {
             oauth,
             identities: Identities::open(&config, &store, node_keys.plc_rotation)?,
@@ -112,6 +117,7 @@ impl Server {
             seal: Seal::new(&node_keys.accounts),
             admins: node_keys.admins,
             takedowns: Takedowns::open(&store)?,
+            labels: Labels::open(&store, labeler)?,
             reports: Journal::open(&store, "moderation_reports")?,
             acts: Journal::open(&store, "admin_acts")?,
             reserved_keys: AccountKeys::open_reserved(&store, &node_keys.accounts)?,

@@ -43,6 +43,7 @@ fn open(engine: &MemoryEngine, keys: &NodeKeys, nursery_bytes: usize) -> Node {
         accounts: keys.accounts.clone(),
         sessions: keys.sessions.clone(),
         plc_rotation: keys.plc_rotation.clone(),
+        labels: keys.labels.clone(),
         admins: Admins::default(),
     };
     Node::over(common::config(), store, keys)

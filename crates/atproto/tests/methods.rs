@@ -18,18 +18,13 @@ const DOC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/methods.md");
 const BEGIN: &str = "<!-- table: written by crates/atproto/tests/methods.rs -->\n";
 
 /// Streams are served by the dispatcher itself.
-const STREAMS: [&str; 1] = ["com.atproto.sync.subscribeRepos"];
+const STREAMS: [&str; 2] = [
+    "com.atproto.label.subscribeLabels",
+    "com.atproto.sync.subscribeRepos",
+];
 
 /// Methods that are neither served nor passed on by default, and why not.
-const NOT_HERE: [(&str, &str); 4] = [
-    (
-        "com.atproto.label.subscribeLabels",
-        "labels are made by moderation services; this node is none",
-    ),
-    (
-        "com.atproto.label.queryLabels",
-        "labels are made by moderation services; the AppView answers",
-    ),
+const NOT_HERE: [(&str, &str); 2] = [
     (
         "com.atproto.sync.notifyOfUpdate",
         "deprecated; relays follow the event stream",

@@ -207,6 +207,7 @@ async fn the_census_counts_what_was_trimmed_before_it_was_stored() {
             accounts: keys.accounts.clone(),
             sessions: keys.sessions.clone(),
             plc_rotation: keys.plc_rotation.clone(),
+            labels: keys.labels.clone(),
             admins: Admins::default(),
         };
         let store = async {

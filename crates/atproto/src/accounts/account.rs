@@ -46,6 +46,9 @@ pub struct Account {
     /// Whether it gets no invite codes.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub invites_disabled: bool,
+    /// Bytes of blobs that it may have, 0 for as many as there is room for; `None`: what all may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blob_quota: Option<u64>,
 }
 
 impl Account {
@@ -65,6 +68,7 @@ impl Account {
             delete_after: None,
             invite_code: None,
             invites_disabled: false,
+            blob_quota: None,
         }
     }
 

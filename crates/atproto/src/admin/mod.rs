@@ -3,8 +3,10 @@
 
 mod actor;
 mod invites;
+mod labels;
 mod letters;
 mod page;
+mod quota;
 mod reports;
 mod search;
 mod sessions;
@@ -13,8 +15,10 @@ mod takedown;
 pub use actor::{Actor, Place};
 pub(crate) use invites::new_code;
 pub use invites::{disable_invites, make_invites, set_account_invites};
+pub use labels::put_label;
 pub use letters::{send_again, send_password_reset};
 pub(crate) use page::routes;
+pub use quota::set_blob_quota;
 pub use reports::mark_report;
 pub use search::find_accounts;
 pub use sessions::end_sessions;

@@ -153,7 +153,7 @@ impl Hub {
     }
 
     /// Counts a subscriber in, until the ticket is dropped; `None` when there are too many.
-    pub(super) fn enter(&self) -> Option<Present> {
+    pub(crate) fn enter(&self) -> Option<Present> {
         let count = &self.inner.subscribers;
         let before = count.fetch_add(1, Ordering::AcqRel);
         let ticket = Present { hub: self.clone() };
@@ -162,7 +162,7 @@ impl Hub {
 }
 
 /// A subscriber's presence.
-pub(super) struct Present {
+pub(crate) struct Present {
     hub: Hub,
 }
 

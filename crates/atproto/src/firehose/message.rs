@@ -77,7 +77,8 @@ pub fn pong(payload: &[u8]) -> Bytes {
     control(FINAL_PONG, payload)
 }
 
-fn binary(payload: &[u8]) -> Bytes {
+/// A binary message.
+pub fn binary(payload: &[u8]) -> Bytes {
     let mut out = BytesMut::with_capacity(payload.len() + MAX_HEADER);
     put(&mut out, FINAL_BINARY, payload);
     out.freeze()

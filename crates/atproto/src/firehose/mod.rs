@@ -6,11 +6,13 @@
 //! large pieces until it reaches the ring.
 
 mod hub;
-mod message;
+pub(crate) mod message;
 mod ring;
 mod socket;
 mod subscriber;
 mod upgrade;
 
 pub use hub::Hub;
-pub use upgrade::{Wanted, upgrade};
+pub use socket::{Incoming, Incomings, Outgoing, write_all};
+pub use subscriber::farewell;
+pub use upgrade::{Wanted, accept, upgrade};

@@ -6,6 +6,7 @@ use http::header::{
     CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Version};
+use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -19,15 +20,29 @@ use super::subscriber;
 pub type Wanted = Result<Option<u64>, XrpcError>;
 
 /// Answers the WebSocket handshake and serves the subscription in a task of its own.
-pub fn upgrade(hub: &Hub, mut request: Request<Body>, wanted: Wanted) -> Response {
+pub fn upgrade(hub: &Hub, request: Request<Body>, wanted: Wanted) -> Response {
+    let hub = hub.clone();
+    // From here on nothing is missed: what comes later is after this.
+    let newest = hub.shared().store.log().last_durable();
+    accept(request, wanted, move |stream, cursor| async move {
+        subscriber::serve(&hub, stream, cursor, newest).await;
+    })
+}
+
+/// Answers the WebSocket handshake of any subscription, and has it served in a task of its own.
+pub fn accept<F>(
+    mut request: Request<Body>,
+    wanted: Wanted,
+    serve: impl FnOnce(TokioIo<Upgraded>, Option<u64>) -> F + Send + 'static,
+) -> Response
+where
+    F: Future<Output = ()> + Send + 'static,
+{
     let Some(accept) = accept_key(&request) else {
         return XrpcError::invalid("this method is a subscription: a WebSocket is expected")
             .into_response();
     };
     let upgrade = hyper::upgrade::on(&mut request);
-    let hub = hub.clone();
-    // From here on nothing is missed: what comes later is after this.
-    let newest = hub.shared().store.log().last_durable();
     tokio::spawn(async move {
         let stream = match upgrade.await {
             Ok(upgraded) => TokioIo::new(upgraded),
@@ -37,7 +52,7 @@ pub fn upgrade(hub: &Hub, mut request: Request<Body>, wanted: Wanted) -> Respons
             }
         };
         match wanted {
-            Ok(cursor) => subscriber::serve(&hub, stream, cursor, newest).await,
+            Ok(cursor) => serve(stream, cursor).await,
             Err(e) => {
                 let (_, mut to) = tokio::io::split(stream);
                 let error = Some((e.name(), e.message()));

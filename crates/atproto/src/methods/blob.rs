@@ -6,14 +6,16 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, header};
 use serde_json::json;
 use ues_data::parse_cid;
-use ues_repo::repo::BlobIntake;
 use ues_repo::repo::blobs::BlobMeta;
+use ues_repo::repo::{BlobIntake, StoredBlob};
 use ues_storage::{BlockRef, ObjectReader};
 
+use crate::context::Context;
 use crate::lifecycle;
 use crate::limits::UPLOAD_BLOB;
 use crate::moderation::Target;
 use crate::oauth::permit_blob;
+use crate::quota::room_for_blob;
 use crate::xrpc::{Auth, Call, Caller, Method, Reply, XrpcError};
 
 use super::prepare::write_error;
@@ -72,21 +74,17 @@ async fn upload_blob(mut call: Call) -> Result<Reply, XrpcError> {
     let stored = blocking(finish).await?;
     let down = call.ctx.takedowns.get(&did, &Target::Blob(stored.cid));
     if down.map_err(XrpcError::internal)?.is_some() {
-        let objects = call.ctx.store.objects();
-        let holder = call.ctx.repos.blob_holder(owner);
-        let holder = BlockRef {
-            slot: stored.slot,
-            ..holder
-        };
-        let freed = move || {
-            objects
-                .delete(&stored.object, holder)
-                .map_err(XrpcError::internal)
-        };
-        blocking(freed).await?;
+        discard(&call.ctx, owner, stored).await?;
         let message = "Blob has been takendown, cannot re-upload";
         return Err(XrpcError::invalid(message));
     }
+    let _room = match room_for_blob(&call.ctx, &did, &stored.cid, stored.size).await {
+        Ok(room) => room,
+        Err(refused) => {
+            discard(&call.ctx, owner, stored).await?;
+            return Err(refused);
+        }
+    };
     let mime = sniff(&first).unwrap_or(&call.media_type).to_owned();
     let meta = BlobMeta::of(&stored, mime, call.ctx.now_ms());
     call.ctx
@@ -100,6 +98,21 @@ async fn upload_blob(mut call: Call) -> Result<Reply, XrpcError> {
         "mimeType": meta.mime,
         "size": meta.size,
     } }))
+}
+
+/// Frees what was stored and is not let in.
+async fn discard(ctx: &Context, owner: u64, stored: StoredBlob) -> Result<(), XrpcError> {
+    let objects = ctx.store.objects();
+    let holder = BlockRef {
+        slot: stored.slot,
+        ..ctx.repos.blob_holder(owner)
+    };
+    let freed = move || {
+        objects
+            .delete(&stored.object, holder)
+            .map_err(XrpcError::internal)
+    };
+    blocking(freed).await.map(drop)
 }
 
 fn push(mut intake: BlobIntake, part: &[u8]) -> Result<BlobIntake, XrpcError> {

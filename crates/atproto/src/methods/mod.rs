@@ -11,6 +11,7 @@ mod identity;
 mod identity_plc;
 mod identity_resolve;
 mod import;
+mod label;
 mod lexicon;
 mod mail_tokens;
 mod moderation;
@@ -65,7 +66,8 @@ pub fn all(config: &Config, lexicons: &Lexicons) -> Result<Methods, NoLexicon> {
         .chain(preferences::methods())
         .chain(identity_resolve::methods())
         .chain(sync_hosts::methods())
-        .chain(lexicon::methods());
+        .chain(lexicon::methods())
+        .chain(label::methods());
     let of_appview = config.appview.iter().flat_map(|_| appview::methods());
     for method in own.chain(of_appview) {
         methods.add(lexicons, method)?;

@@ -46,16 +46,37 @@ pub async fn did_document(State(ctx): State<Context>, headers: HeaderMap, uri: U
             }
         };
     }
-    Json(json!({
+    Json(service_document(&ctx)).into_response()
+}
+
+/// The document of the service. It is that of the labeler too, unless labels are another DID's.
+fn service_document(ctx: &Context) -> Value {
+    let (did, endpoint) = (&ctx.service_did, ctx.config.endpoint());
+    let mut services = vec![json!({
+        "id": "#atproto_pds", "type": "AtprotoPersonalDataServer", "serviceEndpoint": endpoint,
+    })];
+    let mut document = json!({
         "@context": ["https://www.w3.org/ns/did/v1"],
-        "id": ctx.service_did,
-        "service": [{
-            "id": "#atproto_pds",
-            "type": "AtprotoPersonalDataServer",
-            "serviceEndpoint": ctx.config.endpoint(),
-        }],
-    }))
-    .into_response()
+        "id": did,
+    });
+    let labeler = &ctx.labels.labeler;
+    if labeler.did == *did {
+        document["@context"] = json!([
+            "https://www.w3.org/ns/did/v1",
+            "https://w3id.org/security/multikey/v1",
+        ]);
+        document["verificationMethod"] = json!([{
+            "id": format!("{did}#atproto_label"),
+            "type": "Multikey",
+            "controller": did,
+            "publicKeyMultibase": labeler.key.verifying_key().multikey(),
+        }]);
+        services.push(json!({
+            "id": "#atproto_labeler", "type": "AtprotoLabeler", "serviceEndpoint": endpoint,
+        }));
+    }
+    document["service"] = json!(services);
+    document
 }
 
 /// `GET /.well-known/atproto-did`: the DID of the account whose handle is the request's host.

@@ -13,6 +13,7 @@ use ues_repo::lexicon::{LexiconError, MethodKind, accepts};
 
 use crate::context::Context;
 use crate::firehose;
+use crate::labels;
 use crate::limits::{self, Tightest};
 use crate::oauth;
 use crate::proxy;
@@ -26,6 +27,7 @@ use super::params::Params;
 use super::reply::Reply;
 
 const SUBSCRIBE_REPOS: &str = "com.atproto.sync.subscribeRepos";
+const SUBSCRIBE_LABELS: &str = "com.atproto.label.subscribeLabels";
 
 /// What the dispatcher works with.
 #[derive(Clone)]
@@ -46,8 +48,14 @@ pub async fn dispatch(State(dispatcher): State<Dispatcher>, request: Request<Bod
         return XrpcError::invalid("invalid xrpc path").into_response();
     };
     if nsid == SUBSCRIBE_REPOS && request.method() == Verb::GET {
-        let cursor = cursor(ctx, request.uri().query().unwrap_or_default());
+        let cursor = cursor(ctx, SUBSCRIBE_REPOS, &request);
         return firehose::upgrade(&ctx.hub, request, cursor);
+    }
+    if nsid == SUBSCRIBE_LABELS && request.method() == Verb::GET {
+        let (ctx, cursor) = (ctx.clone(), cursor(ctx, SUBSCRIBE_LABELS, &request));
+        return firehose::accept(request, cursor, move |stream, cursor| async move {
+            labels::serve(&ctx, stream, cursor).await;
+        });
     }
     let elsewhere = proxy::is_for_others(ctx, request.headers(), &nsid);
     let method = dispatcher
@@ -271,11 +279,12 @@ fn nsid(path: &str) -> Option<&str> {
     good.then_some(nsid)
 }
 
-fn cursor(ctx: &Context, query: &str) -> firehose::Wanted {
+fn cursor(ctx: &Context, method: &str, request: &Request<Body>) -> firehose::Wanted {
+    let query = request.uri().query().unwrap_or_default();
     let params = ctx
         .lexicons
-        .validate_params(SUBSCRIBE_REPOS, Params::pairs(query)?)
-        .map_err(|e| XrpcError::invalid(format!("Invalid {SUBSCRIBE_REPOS} params: {e}")))?;
+        .validate_params(method, Params::pairs(query)?)
+        .map_err(|e| XrpcError::invalid(format!("Invalid {method} params: {e}")))?;
     match params.get("cursor").and_then(Value::as_i64) {
         None => Ok(None),
         Some(cursor) => u64::try_from(cursor)

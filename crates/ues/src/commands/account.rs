@@ -8,7 +8,7 @@ use super::acting::account_name;
 use super::{migrate, sign_in};
 use crate::client::Client;
 use crate::failure::{Failure, Outcome};
-use crate::output::{FAINT, GOOD, STRONG, Table};
+use crate::output::{FAINT, GOOD, STRONG, Table, human_bytes};
 
 /// Accounts of the node.
 #[derive(Debug, Subcommand)]
@@ -238,7 +238,7 @@ async fn create(
 }
 
 async fn ls(context: &Context, client: &Client) -> Outcome {
-    let mut table = Table::new(&["handle", "did", "status", "records", "since"]);
+    let mut table = Table::new(&["handle", "did", "status", "records", "blobs", "since"]);
     let mut all = Vec::new();
     let mut cursor = String::new();
     loop {
@@ -262,6 +262,7 @@ async fn ls(context: &Context, client: &Client) -> Outcome {
             text("did"),
             text("status"),
             account["records"].to_string(),
+            human_bytes(account["blobBytes"].as_u64().unwrap_or_default()),
             text("createdAt"),
         ]);
     }
@@ -289,6 +290,9 @@ async fn show(context: &Context, client: &Client, account: &str) -> Outcome {
             ("commit", "commit"),
             ("root", "data"),
             ("records", "records"),
+            ("blobs", "blobs"),
+            ("bytes", "blobBytes"),
+            ("quota", "blobQuota"),
         ] {
             match &value[key] {
                 Value::Null => {}

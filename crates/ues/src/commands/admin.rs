@@ -3,10 +3,10 @@
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::{Context, admin_invites};
+use super::{Context, admin_invites, admin_labels};
 use crate::client::Client;
 use crate::failure::{Failure, Outcome};
-use crate::output::{FAINT, Table};
+use crate::output::{FAINT, Table, human_bytes};
 
 /// What is taken down, given back or looked at.
 const SUBJECT: &str = "ACCOUNT|at://…|CID";
@@ -117,6 +117,26 @@ Examples:
         #[arg(long, conflicts_with = "note")]
         reopen: bool,
     },
+    /// Shows how many bytes of blobs an account has and may have, or sets it
+    #[command(after_help = "\
+Examples:
+  ues admin quota alice.test
+  ues admin quota alice.test 2000000000    two gigabytes
+  ues admin quota alice.test none          as many as there is room for
+  ues admin quota alice.test default       what all may: quota.blob_bytes")]
+    Quota {
+        /// Handle or DID
+        account: String,
+        /// Bytes, none or default
+        #[arg(value_name = "BYTES|none|default")]
+        bytes: Option<String>,
+    },
+    /// Makes labels, takes them back, lists them
+    Label {
+        /// What to do
+        #[command(subcommand)]
+        command: admin_labels::Command,
+    },
     /// Lists what those who administer the node did, the newest first
     Audit {
         /// How many at most
@@ -223,8 +243,42 @@ pub async fn run(context: &Context, command: Command) -> Outcome {
                 .line(&value, format!("report {id} is {state}"));
             Ok(())
         }
+        Command::Quota { account, bytes } => quota(context, client, &account, bytes).await,
+        Command::Label { command } => admin_labels::run(context, client, command).await,
         Command::Audit { limit } => audit(context, client, limit).await,
     }
+}
+
+async fn quota(context: &Context, client: &Client, account: &str, set: Option<String>) -> Outcome {
+    if let Some(set) = set {
+        let number = match set.as_str() {
+            "none" => Some(0),
+            "default" => None,
+            text => Some(text.parse::<u64>().map_err(|_| {
+                Failure::usage(format!(
+                    "expected a number of bytes, none or default, not {text}"
+                ))
+            })?),
+        };
+        let input = json!({ "account": account, "blob_bytes": number });
+        client.admin_post("account/quota", &input).await?;
+    }
+    let value = client.admin_get("account", &[("account", account)]).await?;
+    let used = value["blobBytes"].as_u64().unwrap_or_default();
+    let line = match value["blobQuota"].as_u64() {
+        Some(quota) => format!(
+            "{account} has {} of {}",
+            human_bytes(used),
+            human_bytes(quota)
+        ),
+        None => format!("{account} has {}, without a bound", human_bytes(used)),
+    };
+    let short = json!({
+        "did": value["did"], "blobs": value["blobs"], "blobBytes": value["blobBytes"],
+        "blobQuota": value["blobQuota"],
+    });
+    context.output.line(&short, line);
+    Ok(())
 }
 
 async fn search(context: &Context, client: &Client, email: &str) -> Outcome {

@@ -4,6 +4,7 @@ pub mod account;
 mod acting;
 pub mod admin;
 mod admin_invites;
+mod admin_labels;
 pub mod blob;
 pub mod car;
 pub mod check;

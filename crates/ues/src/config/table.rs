@@ -145,6 +145,13 @@ pub const SETTINGS: &[Setting] = &[
         help: "DID of that service. Empty: the did:web of its address's host.",
     },
     Setting {
+        key: "labels.did",
+        kind: Kind::Text,
+        default: "",
+        help: "DID whose labels this node makes (`ues admin label`); its document has to have the key and the address that\n\
+               `ues admin label key` shows. Empty: the node's own DID, whose document has them.",
+    },
+    Setting {
         key: "proxy.allow_private_addresses",
         kind: Kind::Flag,
         default: "false",
@@ -595,6 +602,13 @@ pub const SETTINGS: &[Setting] = &[
         kind: Kind::Flag,
         default: "true",
         help: "Whether statements go to a host that has the row.",
+    },
+    Setting {
+        key: "quota.blob_bytes",
+        kind: Kind::Bytes,
+        default: "0",
+        help: "Bytes of blobs that one account may have, unless `ues admin quota` gives it a number of its own. 0: as many as there\n\
+               is room for.",
     },
     Setting {
         key: "limits.blob_bytes",

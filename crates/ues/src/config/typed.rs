@@ -41,6 +41,8 @@ pub struct Config {
     pub moderation: OtherService,
     /// The service that gets reports.
     pub reports: OtherService,
+    /// Labels that the node makes.
+    pub labels: Labels,
     /// Calls that are passed on.
     pub proxy: Proxy,
     /// What unlocks the node's keys.
@@ -57,6 +59,8 @@ pub struct Config {
     pub nats: Nats,
     /// Where the pin service keeps its state.
     pub state: State,
+    /// What each account may take.
+    pub quota: Quota,
     /// Sizes.
     pub limits: Limits,
     /// Rates.
@@ -141,6 +145,14 @@ pub struct OtherService {
     pub did: String,
 }
 
+/// The `labels` section.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Labels {
+    /// Whose they are; empty for the node's own.
+    pub did: String,
+}
+
 /// The `proxy` section.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -165,6 +177,14 @@ impl std::fmt::Debug for Keys {
             .field("key_file", &self.key_file)
             .finish_non_exhaustive()
     }
+}
+
+/// The `quota` section.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Quota {
+    /// Bytes of blobs; 0 for as many as there is room for.
+    pub blob_bytes: u64,
 }
 
 /// The `limits` section.

@@ -44,9 +44,11 @@ pub fn server(config: &Config) -> ues_atproto::Config {
         });
     server.moderation = service(&config.moderation.url, &config.moderation.did);
     server.report_service = service(&config.reports.url, &config.reports.did);
+    server.labeler = text(&config.labels.did);
     server.proxy.allow_private_addresses = config.proxy.allow_private_addresses;
     server.rate_limits.enabled = config.rate_limits.enabled;
     server.rate_limits.bypass_ips = config.rate_limits.trusted_ips.clone();
+    server.blob_quota = config.quota.blob_bytes;
     server.sizes.blob = config.limits.blob_bytes;
     server.sizes.import = config.limits.import_bytes;
     server.connections.max = config.limits.connections as usize;

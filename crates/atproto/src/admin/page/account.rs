@@ -14,11 +14,13 @@ use super::desk::{Desk, Frame, Visit};
 use super::words::{when, when_ms};
 use crate::accounts::{Account, handle_rules};
 use crate::admin::{
-    Subject, end_sessions, send_password_reset, set_account_invites, set_deactivated, set_takedown,
+    Subject, end_sessions, send_password_reset, set_account_invites, set_blob_quota,
+    set_deactivated, set_takedown,
 };
 use crate::context::Context;
 use crate::lifecycle;
 use crate::methods::{EmailChange, change_email, change_handle_as};
+use crate::quota::blob_quota;
 use crate::web::{bytes, grouped};
 use crate::xrpc::XrpcError;
 
@@ -55,6 +57,8 @@ struct Holdings {
     collections: Vec<String>,
     blobs: String,
     blob_bytes: String,
+    quota: Option<String>,
+    own_quota: bool,
     sessions: Vec<SessionLine>,
     apps: Vec<AppLine>,
     passwords: Vec<PasswordLine>,
@@ -86,7 +90,7 @@ struct AccountPage {
 pub async fn show(State(desk): State<Desk>, request: Request<Body>) -> Response {
     let visit = match desk.enter(&request) {
         Ok(visit) => visit,
-        Err(refused) => return refused,
+        Err(refused) => return *refused,
     };
     let made = account(&desk, &visit).await;
     desk.page(&visit, made)
@@ -102,8 +106,8 @@ fn found(ctx: &Context, visit: &Visit) -> Result<Arc<Account>, XrpcError> {
 async fn account(desk: &Desk, visit: &Visit) -> Result<AccountPage, XrpcError> {
     let ctx = &desk.ctx;
     let account = found(ctx, visit)?;
-    let (of, did) = (ctx.clone(), account.did.clone());
-    let held = tokio::task::spawn_blocking(move || holdings(&of, &did));
+    let (of, whose) = (ctx.clone(), Arc::clone(&account));
+    let held = tokio::task::spawn_blocking(move || holdings(&of, &whose));
     let held = held.await.map_err(XrpcError::internal)??;
     let mut factors = Vec::new();
     if ctx.totps.is_on(&account.did).map_err(XrpcError::internal)? {
@@ -132,7 +136,8 @@ async fn account(desk: &Desk, visit: &Visit) -> Result<AccountPage, XrpcError> {
     })
 }
 
-fn holdings(ctx: &Context, did: &Did) -> Result<Holdings, XrpcError> {
+fn holdings(ctx: &Context, account: &Account) -> Result<Holdings, XrpcError> {
+    let did = &account.did;
     let repos = &ctx.repos;
     let records = repos.count_records(did).map_err(XrpcError::internal)?;
     let blobs = repos.blob_usage(did).map_err(XrpcError::internal)?;
@@ -161,6 +166,8 @@ fn holdings(ctx: &Context, did: &Did) -> Result<Holdings, XrpcError> {
         collections: repos.collections(did).map_err(XrpcError::internal)?,
         blobs: grouped(blobs.count),
         blob_bytes: bytes(blobs.bytes),
+        quota: blob_quota(ctx, account).map(bytes),
+        own_quota: account.blob_quota.is_some(),
         sessions: sessions
             .map(|session| SessionLine {
                 id: session.id,
@@ -195,7 +202,7 @@ fn holdings(ctx: &Context, did: &Did) -> Result<Holdings, XrpcError> {
 pub async fn answer(State(desk): State<Desk>, request: Request<Body>) -> Response {
     let visit = match desk.order(request).await {
         Ok(visit) => visit,
-        Err(refused) => return refused,
+        Err(refused) => return *refused,
     };
     let account = match found(&desk.ctx, &visit) {
         Ok(account) => account,
@@ -282,6 +289,17 @@ async fn order(desk: &Desk, visit: &Visit, account: &Account) -> Result<String, 
         "enable_invites" => {
             set_account_invites(ctx, actor, did, false, None).await?;
             Ok("The account gets invite codes again.".to_owned())
+        }
+        "quota" => {
+            let quota = match visit.field("quota") {
+                None => None,
+                Some(text) => {
+                    let wrong = || XrpcError::invalid(format!("{text:?} is no number of bytes"));
+                    Some(text.parse::<u64>().map_err(|_| wrong())?)
+                }
+            };
+            set_blob_quota(ctx, actor, did, quota).await?;
+            Ok("The quota is set.".to_owned())
         }
         "delete" => {
             let typed = visit.field("confirm").unwrap_or_default();

@@ -39,7 +39,7 @@ struct AccountsPage {
 pub async fn show(State(desk): State<Desk>, request: Request<Body>) -> Response {
     let visit = match desk.enter(&request) {
         Ok(visit) => visit,
-        Err(refused) => return refused,
+        Err(refused) => return *refused,
     };
     let made = accounts(&desk, &visit).await;
     desk.page(&visit, made)

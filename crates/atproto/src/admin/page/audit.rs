@@ -43,7 +43,7 @@ pub async fn show(State(desk): State<Desk>, request: Request<Body>) -> Response 
             let made = audit(&desk, &visit);
             desk.page(&visit, made)
         }
-        Err(refused) => refused,
+        Err(refused) => *refused,
     }
 }
 

@@ -17,6 +17,9 @@ use crate::xrpc::XrpcError;
 /// Nothing may run, and nobody may frame it.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
+/// The answer to somebody who is not let in.
+pub type Refused = Box<Response>;
+
 /// What the handlers work with.
 #[derive(Clone)]
 pub struct Desk {
@@ -50,45 +53,48 @@ pub struct Visit {
 
 impl Desk {
     /// Lets somebody in who is signed in and wants to see a page; others are sent to the door.
-    pub fn enter(&self, request: &Request<Body>) -> Result<Visit, Response> {
+    pub fn enter(&self, request: &Request<Body>) -> Result<Visit, Refused> {
         let asked = Asked::query(&self.ctx, request);
-        self.let_in(asked.map_err(|e| self.refuse(StatusCode::BAD_REQUEST, &e.description))?)
+        self.let_in(
+            asked.map_err(|e| Box::new(self.refuse(StatusCode::BAD_REQUEST, &e.description)))?,
+        )
     }
 
     /// Reads a form of a page. Browsers say where a form comes from: only our own pages may send one, and only
     /// with the token that they carry.
-    pub async fn form(&self, request: Request<Body>) -> Result<(Asked, Visitor), Response> {
+    pub async fn form(&self, request: Request<Body>) -> Result<(Asked, Visitor), Refused> {
         let asked = Asked::body(&self.ctx, request).await;
-        let asked = asked.map_err(|e| self.refuse(StatusCode::BAD_REQUEST, &e.description))?;
+        let asked =
+            asked.map_err(|e| Box::new(self.refuse(StatusCode::BAD_REQUEST, &e.description)))?;
         let visitor = self.visitor(&asked)?;
         if self.is_foreign(&asked) || !visitor.is_form_token(asked.value("form")) {
             let message = "This form was not sent by a page of this server that is still good. Nothing was done.";
-            return Err(self.refuse(StatusCode::FORBIDDEN, message));
+            return Err(Box::new(self.refuse(StatusCode::FORBIDDEN, message)));
         }
         Ok((asked, visitor))
     }
 
     /// The same for somebody who is signed in.
-    pub async fn order(&self, request: Request<Body>) -> Result<Visit, Response> {
+    pub async fn order(&self, request: Request<Body>) -> Result<Visit, Refused> {
         let (asked, visitor) = self.form(request).await?;
         match visitor.name {
             Some(who) => Ok(visit(asked, visitor, who)),
-            None => Err(self.redirect(None, "/admin")),
+            None => Err(Box::new(self.redirect(None, "/admin"))),
         }
     }
 
-    fn let_in(&self, asked: Asked) -> Result<Visit, Response> {
+    fn let_in(&self, asked: Asked) -> Result<Visit, Refused> {
         let visitor = self.visitor(&asked)?;
         match visitor.name {
             Some(who) => Ok(visit(asked, visitor, who)),
-            None => Err(self.redirect(None, "/admin")),
+            None => Err(Box::new(self.redirect(None, "/admin"))),
         }
     }
 
     /// The browser that asks.
-    pub fn visitor(&self, asked: &Asked) -> Result<Visitor, Response> {
+    pub fn visitor(&self, asked: &Asked) -> Result<Visitor, Refused> {
         let visitor = self.sessions.visitor(&asked.headers, self.ctx.now_ms());
-        visitor.map_err(|cause| self.failed(&cause))
+        visitor.map_err(|cause| Box::new(self.failed(&cause)))
     }
 
     /// Whether a form comes from another site. The node may be reached by other names than its public one, such as

@@ -46,7 +46,7 @@ struct InvitesPage {
 pub async fn show(State(desk): State<Desk>, request: Request<Body>) -> Response {
     let visit = match desk.enter(&request) {
         Ok(visit) => visit,
-        Err(refused) => return refused,
+        Err(refused) => return *refused,
     };
     let made = invites(&desk, &visit).await;
     desk.page(&visit, made)
@@ -89,7 +89,7 @@ async fn invites(desk: &Desk, visit: &Visit) -> Result<InvitesPage, XrpcError> {
 pub async fn answer(State(desk): State<Desk>, request: Request<Body>) -> Response {
     let visit = match desk.order(request).await {
         Ok(visit) => visit,
-        Err(refused) => return refused,
+        Err(refused) => return *refused,
     };
     let done = match visit.field("do") {
         Some("make") => make(&desk, &visit).await,

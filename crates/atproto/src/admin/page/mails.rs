@@ -43,7 +43,7 @@ pub async fn show(State(desk): State<Desk>, request: Request<Body>) -> Response 
             let made = mails(&desk, &visit);
             desk.page(&visit, made)
         }
-        Err(refused) => refused,
+        Err(refused) => *refused,
     }
 }
 
@@ -86,7 +86,7 @@ fn line(mail: &Mail) -> MailLine {
 pub async fn answer(State(desk): State<Desk>, request: Request<Body>) -> Response {
     let visit = match desk.order(request).await {
         Ok(visit) => visit,
-        Err(refused) => return refused,
+        Err(refused) => return *refused,
     };
     let id = visit.field("id").and_then(|id| id.parse().ok());
     let done = match (visit.field("do"), id) {

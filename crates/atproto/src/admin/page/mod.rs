@@ -8,6 +8,7 @@ mod accounts;
 mod audit;
 mod desk;
 mod invites;
+mod labels;
 mod mails;
 mod overview;
 mod reports;
@@ -37,6 +38,7 @@ pub fn routes(ctx: &Context) -> Router {
         .route("/admin/invites", get(invites::show).post(invites::answer))
         .route("/admin/mails", get(mails::show).post(mails::answer))
         .route("/admin/reports", get(reports::show).post(reports::answer))
+        .route("/admin/labels", get(labels::show).post(labels::answer))
         .route("/admin/audit", get(audit::show))
         .with_state(desk)
 }

@@ -46,7 +46,7 @@ pub async fn show(State(desk): State<Desk>, request: Request<Body>) -> Response 
             let made = overview(&desk, &visit);
             desk.page(&visit, made)
         }
-        Err(refused) => door(&desk, &request).unwrap_or(refused),
+        Err(refused) => door(&desk, &request).unwrap_or(*refused),
     }
 }
 

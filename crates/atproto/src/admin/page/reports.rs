@@ -48,7 +48,7 @@ pub async fn show(State(desk): State<Desk>, request: Request<Body>) -> Response 
             let made = reports(&desk, &visit);
             desk.page(&visit, made)
         }
-        Err(refused) => refused,
+        Err(refused) => *refused,
     }
 }
 
@@ -122,7 +122,7 @@ fn line(ctx: &Context, report: Report) -> Result<ReportLine, XrpcError> {
 pub async fn answer(State(desk): State<Desk>, request: Request<Body>) -> Response {
     let visit = match desk.order(request).await {
         Ok(visit) => visit,
-        Err(refused) => return refused,
+        Err(refused) => return *refused,
     };
     let done = order(&desk, &visit).await;
     desk.done(&visit, done, PATH)

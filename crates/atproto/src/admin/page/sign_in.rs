@@ -37,7 +37,7 @@ pub fn page(desk: &Desk, visitor: &Visitor, failure: Option<&'static str>) -> Re
 pub async fn answer(State(desk): State<Desk>, request: Request<Body>) -> Response {
     let (asked, mut visitor) = match desk.form(request).await {
         Ok(form) => form,
-        Err(refused) => return refused,
+        Err(refused) => return *refused,
     };
     if asked.value("do") == Some("sign_out") {
         desk.sessions.sign_out(&mut visitor);

@@ -15,7 +15,7 @@ pub fn when(text: &str) -> String {
 
 /// A time in milliseconds since 1970, to the minute.
 pub fn when_ms(ms: u64) -> String {
-    when(&Datetime::from_unix_millis(ms.cast_signed()).to_string())
+    when(Datetime::from_unix_millis(ms.cast_signed()).as_ref())
 }
 
 /// An account by its handle, if it is here.

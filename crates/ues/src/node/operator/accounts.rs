@@ -7,7 +7,7 @@ use axum::extract::{Query, State};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use ues_atproto::admin::{self, Actor, Place};
-use ues_atproto::{Account, Act, Scope, change_password, lifecycle};
+use ues_atproto::{Account, Act, Scope, blob_quota, change_password, lifecycle};
 use ues_repo::repo::layout::{Head, Status};
 use ues_repo::syntax::{AtIdentifier, Datetime};
 
@@ -85,7 +85,7 @@ pub async fn list(State(desk): State<Desk>, Query(page): Query<Page>) -> Answer 
                 .repos
                 .count_records(did)
                 .map_err(Refusal::internal)?;
-            accounts.push(summary(&account, head, records));
+            accounts.push(summary(&desk, &account, head, records)?);
         }
     }
     let mut answer = json!({ "accounts": accounts });
@@ -107,19 +107,22 @@ pub async fn show(State(desk): State<Desk>, Query(which): Query<Which>) -> Answe
     let records = repos
         .count_records(&account.did)
         .map_err(Refusal::internal)?;
-    let mut answer = summary(&account, &head, records);
+    let mut answer = summary(&desk, &account, &head, records)?;
     answer["collections"] = json!(repos.collections(&account.did).map_err(Refusal::internal)?);
     answer["email"] = json!(account.email);
     Ok(Json(answer))
 }
 
-fn summary(account: &Account, head: &Head, records: u64) -> Value {
-    json!({
+fn summary(desk: &Desk, account: &Account, head: &Head, records: u64) -> Result<Value, Refusal> {
+    let usage = desk.ctx.repos.blob_usage(&account.did);
+    let usage = usage.map_err(Refusal::internal)?;
+    Ok(json!({
         "did": account.did.as_str(), "handle": account.handle.as_str(),
         "status": account.status().name().unwrap_or("active"), "createdAt": account.created_at,
         "records": records, "rev": head.rev.as_str(), "commit": head.commit.to_string(),
         "data": head.data.to_string(),
-    })
+        "blobs": usage.count, "blobBytes": usage.bytes, "blobQuota": blob_quota(&desk.ctx, account),
+    }))
 }
 
 /// The operator, for the audit.
@@ -175,6 +178,24 @@ pub async fn delete(State(desk): State<Desk>, Json(which): Json<Which>) -> Answe
     lifecycle::delete(&desk.ctx, &account.did, act).await?;
     Ok(Json(
         json!({ "did": account.did.as_str(), "status": "deleted" }),
+    ))
+}
+
+/// How much an account may take.
+#[derive(Deserialize)]
+pub struct NewQuota {
+    account: String,
+    /// 0: as much as there is room for; absent: what all may.
+    blob_bytes: Option<u64>,
+}
+
+/// `POST account/quota {account, blob_bytes?}`.
+pub async fn quota(State(desk): State<Desk>, Json(input): Json<NewQuota>) -> Answer {
+    let did = desk.account(&input.account)?.did.clone();
+    admin::set_blob_quota(&desk.ctx, &actor(), &did, input.blob_bytes).await?;
+    let account = desk.account(did.as_str())?;
+    Ok(Json(
+        json!({ "did": did.as_str(), "blobQuota": blob_quota(&desk.ctx, &account) }),
     ))
 }
 

@@ -4,6 +4,7 @@
 mod accounts;
 mod answer;
 mod identities;
+mod labels;
 mod lexicons;
 mod log;
 mod moderation;
@@ -74,6 +75,7 @@ impl App for Operator {
             .route("/account", get(accounts::show))
             .route("/account/password", post(accounts::password))
             .route("/account/status", post(accounts::status))
+            .route("/account/quota", post(accounts::quota))
             .route("/account/delete", post(accounts::delete))
             .route("/sessions", get(accounts::sessions))
             .route("/sessions/end", post(accounts::end_sessions))
@@ -85,6 +87,9 @@ impl App for Operator {
             .route("/audit", get(moderation::audit))
             .route("/reports", get(moderation::reports))
             .route("/report", post(moderation::mark_report))
+            .route("/labels", get(labels::list))
+            .route("/label", post(labels::put))
+            .route("/labeler", get(labels::labeler))
             .route("/mails", get(moderation::mails))
             .route("/mail", get(moderation::mail))
             .route("/mail/again", post(moderation::mail_again))
