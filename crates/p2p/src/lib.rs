@@ -28,6 +28,7 @@ pub mod bitswap;
 pub mod blobs;
 pub mod config;
 mod driver;
+mod ending;
 mod error;
 mod framing;
 pub mod gossip;

@@ -11,6 +11,7 @@ use libp2p::identity::Keypair;
 use libp2p::pnet::{PnetConfig, PreSharedKey};
 use libp2p::{PeerId, dns, noise, quic, relay, tcp, websocket, yamux};
 
+use crate::ending;
 use crate::error::NetworkError;
 use crate::traffic::Traffic;
 
@@ -41,7 +42,10 @@ pub(crate) fn build(
     let all = TransportTimeout::new(OrTransport::new(relayed, direct), longest_setup)
         .map(move |either, _| {
             let (peer, connection) = either.into_inner();
-            (peer, traffic.count(peer, connection))
+            (
+                peer,
+                traffic.count(peer, ending::with_its_streams(connection)),
+            )
         })
         .boxed();
     Ok((all, relay_client))

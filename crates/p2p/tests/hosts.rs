@@ -121,6 +121,34 @@ async fn a_stream_of_an_unknown_protocol_is_refused() {
 }
 
 #[tokio::test]
+async fn a_stream_ends_with_its_connection_on_both_sides() {
+    let (one, two) = pair().await;
+    let mut streams = one.accept_streams(ECHO).unwrap();
+    let mut here = two.open_stream(one.peer_id(), ECHO).await.unwrap();
+    here.write_all(b"hello").await.unwrap();
+    here.flush().await.unwrap();
+    let (_, mut there) = soon("the stream", streams.next()).await.unwrap();
+    there.read_exact(&mut [0; 5]).await.unwrap();
+    // Both wait for more when the connection goes.
+    let waiting = [here, there].map(|mut stream| {
+        let (reads, reading) = tokio::sync::oneshot::channel();
+        let waiting = tokio::spawn(async move {
+            let _ = reads.send(());
+            stream.read(&mut [0]).await
+        });
+        (reading, waiting)
+    });
+    let [(here_reads, here), (there_reads, there)] = waiting;
+    here_reads.await.unwrap();
+    there_reads.await.unwrap();
+    assert!(two.disconnect(one.peer_id()).await);
+    for (side, ended) in [("here", here), ("there", there)] {
+        let read = soon(side, ended).await.unwrap();
+        assert!(matches!(read, Ok(0) | Err(_)), "{side}: {read:?}");
+    }
+}
+
+#[tokio::test]
 async fn streams_that_nobody_takes_are_bounded() {
     let limits = Limits {
         waiting_streams: 3,
