@@ -1,5 +1,6 @@
 //! The handle of a host.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -59,6 +60,7 @@ pub struct Network {
     limits: Arc<Limits>,
     commands: mpsc::Sender<Command>,
     events: broadcast::Sender<NetworkEvent>,
+    nearby: watch::Receiver<BTreeSet<PeerId>>,
     published: Arc<watch::Sender<NetworkState>>,
     streams: Registry,
     stopped: CancellationToken,
@@ -102,11 +104,13 @@ impl Network {
         let (events, _) = broadcast::channel(WAITING_EVENTS);
         let (started, start) = oneshot::channel();
         let (published, _) = watch::channel(nothing_yet(peer));
+        let (found, nearby) = watch::channel(BTreeSet::new());
         let network = Self {
             peer,
             limits: Arc::new(config.limits.clone()),
             commands: sender,
             events,
+            nearby,
             published: Arc::new(published),
             streams,
             stopped: CancellationToken::new(),
@@ -114,6 +118,7 @@ impl Network {
         let channels = Channels {
             commands,
             events: network.events.clone(),
+            nearby: found,
             published: Arc::clone(&network.published),
             started,
             stopped: network.stopped.clone(),
@@ -345,6 +350,12 @@ impl Network {
     #[must_use]
     pub fn events(&self) -> broadcast::Receiver<NetworkEvent> {
         self.events.subscribe()
+    }
+
+    /// Who was found in the local network since the host started, at most 256.
+    #[must_use]
+    pub fn nearby(&self) -> watch::Receiver<BTreeSet<PeerId>> {
+        self.nearby.clone()
     }
 
     /// The limits of the host.

@@ -1,5 +1,6 @@
 //! What the swarm reports.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use libp2p::core::ConnectedPoint;
@@ -8,7 +9,7 @@ use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, autonat, gossipsub, identify, kad, mdns, ping, relay};
 
-use super::{Driver, connect_error, random};
+use super::{Driver, MAX_NEARBY, connect_error, random};
 use crate::addresses::to_remember;
 use crate::behaviour::BehaviourEvent;
 use crate::error::NetworkError;
@@ -232,6 +233,10 @@ impl Driver {
 
     fn on_discovered(&mut self, found: Vec<(PeerId, Multiaddr)>) {
         for (peer, address) in found {
+            self.nearby
+                .send_if_modified(|nearby: &mut BTreeSet<PeerId>| {
+                    nearby.len() < MAX_NEARBY && nearby.insert(peer)
+                });
             // Anybody in the local network can say this, so it is remembered only once the peer answered there. Until
             // then mDNS itself gives the address to who dials.
             self.known.retry(&peer, Instant::now());

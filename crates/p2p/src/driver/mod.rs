@@ -4,7 +4,7 @@ mod events;
 mod queries;
 mod table;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -64,6 +64,8 @@ pub(crate) enum Command {
 const PUBLISH_AFTER: Duration = Duration::from_millis(100);
 /// How often byte counts and round trips are shown to who watches.
 const REFRESH: Duration = Duration::from_secs(1);
+/// Devices of the local network that are remembered; that of a hall full of people has more.
+const MAX_NEARBY: usize = 256;
 /// How long a host that stops says goodbye to its peers.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -88,6 +90,7 @@ pub(crate) struct Driver {
     nat: NatStatus,
     gossip_dropped: u64,
     events: broadcast::Sender<NetworkEvent>,
+    nearby: watch::Sender<BTreeSet<PeerId>>,
     published: Arc<watch::Sender<NetworkState>>,
     publish_at: Option<Instant>,
     stopped: CancellationToken,
@@ -97,6 +100,7 @@ pub(crate) struct Driver {
 pub(crate) struct Channels {
     pub(crate) commands: mpsc::Receiver<Command>,
     pub(crate) events: broadcast::Sender<NetworkEvent>,
+    pub(crate) nearby: watch::Sender<BTreeSet<PeerId>>,
     pub(crate) published: Arc<watch::Sender<NetworkState>>,
     pub(crate) started: Reply<(), NetworkError>,
     pub(crate) stopped: CancellationToken,
@@ -151,6 +155,7 @@ impl Driver {
             nat: NatStatus::default(),
             gossip_dropped: 0,
             events: channels.events,
+            nearby: channels.nearby,
             published: channels.published,
             publish_at: Some(now),
             stopped: channels.stopped,

@@ -6,13 +6,9 @@ use std::time::Duration;
 
 use futures::stream::{FuturesUnordered, StreamExt};
 use libp2p::PeerId;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::network::NetworkEvent;
-
-/// Devices that are remembered; the local network of a hall full of people has more, and a link is there for it.
-const MAX_NEARBY: usize = 256;
 /// Devices that are asked at once.
 const AT_ONCE: usize = 8;
 /// How long a device may take to answer.
@@ -25,23 +21,9 @@ pub(super) const LOOK_FOR: Duration = Duration::from_secs(30);
 pub(super) struct Nearby(watch::Receiver<BTreeSet<PeerId>>);
 
 impl Nearby {
-    /// Watches the events of a network until it ends.
-    pub fn watch(mut events: broadcast::Receiver<NetworkEvent>) -> Self {
-        let (found, nearby) = watch::channel(BTreeSet::new());
-        tokio::spawn(async move {
-            loop {
-                match events.recv().await {
-                    Ok(NetworkEvent::PeerDiscovered(known)) => {
-                        found.send_if_modified(|found: &mut BTreeSet<PeerId>| {
-                            found.len() < MAX_NEARBY && found.insert(known.peer)
-                        });
-                    }
-                    Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
-                    Err(broadcast::error::RecvError::Closed) => return,
-                }
-            }
-        });
-        Self(nearby)
+    /// Of those that a network finds. They may have been found before anybody looks: mDNS tells of each once in minutes.
+    pub fn new(found: watch::Receiver<BTreeSet<PeerId>>) -> Self {
+        Self(found)
     }
 
     /// Asks all that are there, and those that come within `look_for`, until one has an answer.
@@ -88,37 +70,23 @@ impl Nearby {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-    use crate::known_peers::KnownPeer;
-
     use super::*;
 
     fn peers(count: usize) -> Vec<PeerId> {
         (0..count).map(|_| PeerId::random()).collect()
     }
 
-    fn discovered(peer: PeerId) -> NetworkEvent {
-        NetworkEvent::PeerDiscovered(KnownPeer {
-            peer,
-            addresses: Vec::new(),
-        })
-    }
-
     #[tokio::test]
     async fn the_one_that_answers_is_found_among_silent_and_refusing_ones_that_were_there_or_come()
     {
-        let (events, receiver) = broadcast::channel(64);
-        let nearby = Nearby::watch(receiver);
         let all = peers(40);
         let right = all[39];
-        for peer in &all[..20] {
-            events.send(discovered(*peer)).unwrap();
-        }
+        let (found, receiver) = watch::channel(all[..20].iter().copied().collect());
+        let nearby = Nearby::new(receiver);
         let later = all.clone();
         tokio::spawn(async move {
             tokio::time::sleep(Duration::from_millis(20)).await;
-            for peer in &later[20..] {
-                events.send(discovered(*peer)).unwrap();
-            }
+            found.send_modify(|found: &mut BTreeSet<PeerId>| found.extend(&later[20..]));
             std::future::pending::<()>().await;
         });
         let silent: BTreeSet<PeerId> = all.iter().copied().step_by(7).collect();
@@ -136,12 +104,10 @@ mod tests {
 
     #[tokio::test]
     async fn nobody_is_asked_twice_and_the_search_ends() {
-        let (events, receiver) = broadcast::channel(64);
-        let nearby = Nearby::watch(receiver);
         let all = peers(5);
-        for peer in all.iter().chain(&all) {
-            events.send(discovered(*peer)).unwrap();
-        }
+        let (found, receiver) = watch::channel(all.iter().copied().collect());
+        let nearby = Nearby::new(receiver);
+        found.send_modify(|found: &mut BTreeSet<PeerId>| found.extend(&all));
         let asked = std::cell::RefCell::new(Vec::new());
         let ask = |peer| {
             asked.borrow_mut().push(peer);

@@ -157,7 +157,7 @@ impl PairingService {
     ) -> Result<Self, OpenStreamError> {
         let mut incoming = network.accept_streams(PROTOCOL)?;
         let this = Self {
-            nearby: Nearby::watch(network.events()),
+            nearby: Nearby::new(network.nearby()),
             network,
             replicas,
             open: Arc::default(),
