@@ -3,11 +3,15 @@
 
 mod compact;
 mod copy;
+mod devices;
+mod recording;
 mod replicas;
 mod rows;
 mod shared;
+mod snapshots;
 
 pub use compact::{CompactPolicy, Compacted};
 pub use copy::StoredCopy;
-pub use replicas::{Device, Replicas, ReplicasError};
+pub use devices::Device;
+pub use replicas::{Replicas, ReplicasError};
 pub use shared::State;

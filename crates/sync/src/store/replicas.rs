@@ -1,21 +1,22 @@
 //! The logs of all repositories that several devices hold.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::RwLock;
 use tokio::sync::watch;
 use ues_data::Cid;
-use ues_repo::crypto::{SigningKey, VerifyingKey};
+use ues_repo::crypto::SigningKey;
+use ues_repo::repo::layout::Head;
 use ues_repo::repo::write::{Record, RecordPath, WriteError};
-use ues_repo::repo::{KeySource, LoggedChange, OperationLog, RepoError, Repositories, blobs_in};
+use ues_repo::repo::{KeySource, RepoError, Repositories, blobs_in};
 use ues_repo::syntax::Did;
 use ues_storage::{Batch, Keyspace, StorageError};
 
-use crate::clock::{ROOT, WriterId};
-use crate::log::{Change, Incoming, LocalChange, Refused, Replica, ReplicaError};
-use crate::protocol::{ArchiveError, SnapshotArchive, Taken};
+use crate::clock::ROOT;
+use crate::log::{Change, Incoming, Refused, Replica, ReplicaError};
+use crate::protocol::{ArchiveError, Taken};
 
 use super::copy::StoredCopy;
 use super::rows::{StoredRows, put};
@@ -51,44 +52,21 @@ pub enum ReplicasError {
     Archive(#[from] ArchiveError),
 }
 
-/// One who may write to a repository, or might once.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Device {
-    /// Its number.
-    pub writer: WriterId,
-    /// Its key, as a `did:key`.
-    pub key: String,
-    /// What people call it.
-    pub name: String,
-    /// How many operations of it are here.
-    pub operations: u64,
-    /// Time of the last one, in milliseconds since 1970; 0 without any.
-    pub last_ms: u64,
-    /// Whether its right to write was taken back.
-    pub revoked: bool,
-    /// The number that it signed twice: from there on nothing of it counts.
-    pub fork: Option<u64>,
-    /// Whether it is this device.
-    pub here: bool,
-    /// Whether it is the repository's own key.
-    pub root: bool,
-}
-
 /// The logs of a store's repositories. Cheap to clone.
 #[derive(Clone)]
-pub struct Replicas(Arc<Inner>);
+pub struct Replicas(pub(super) Arc<Inner>);
 
-struct Inner {
-    repos: Repositories,
-    keys: Arc<dyn KeySource>,
-    device: SigningKey,
+pub(super) struct Inner {
+    pub(super) repos: Repositories,
+    pub(super) keys: Arc<dyn KeySource>,
+    pub(super) device: SigningKey,
     /// Repository number, row key -> row.
-    rows: Keyspace,
+    pub(super) rows: Keyspace,
     /// DID -> number of a repository that has a log.
-    index: Keyspace,
-    shared: RwLock<HashMap<Did, Arc<Shared>>>,
+    pub(super) index: Keyspace,
+    pub(super) shared: RwLock<HashMap<Did, Arc<Shared>>>,
     /// How many there are; whoever watches it hears of new ones.
-    count: watch::Sender<usize>,
+    pub(super) count: watch::Sender<usize>,
 }
 
 impl Replicas {
@@ -165,76 +143,6 @@ impl Replicas {
         }
     }
 
-    /// The writers of a repository.
-    pub fn devices(&self, did: &Did) -> Result<Vec<Device>, ReplicasError> {
-        let shared = self.needed(did)?;
-        let replica = Arc::clone(&shared.state.borrow().replica);
-        let me = replica.me();
-        let device = |(writer, w): (WriterId, &crate::log::Writer)| Device {
-            writer,
-            key: w.did_key.to_string(),
-            name: w.name.to_string(),
-            operations: w.seq(),
-            last_ms: w.tip.as_ref().map_or(0, |tip| tip.time.ms()),
-            revoked: w.revoked.is_some(),
-            fork: w.fork,
-            here: me == Some(writer),
-            root: writer == ROOT,
-        };
-        Ok(replica.roster().iter().map(device).collect())
-    }
-
-    /// Whether a key may take part: that of a device which may write.
-    pub fn may_sync(&self, did: &Did, did_key: &str) -> bool {
-        self.shared(did).is_some_and(|shared| {
-            shared
-                .state
-                .borrow()
-                .replica
-                .roster()
-                .find(did_key)
-                .is_some()
-        })
-    }
-
-    /// Whether this device has the repository's own key.
-    pub fn has_root_key(&self, did: &Did) -> bool {
-        self.root_key(did).is_ok()
-    }
-
-    /// Lets a device write. The log begins with the first.
-    ///
-    /// # Errors
-    /// [`ReplicasError::NoRootKey`] where the repository's key is not.
-    pub async fn grant(
-        &self,
-        did: &Did,
-        key: &VerifyingKey,
-        name: &str,
-    ) -> Result<WriterId, ReplicasError> {
-        self.begin(did).await?;
-        let root = self.root_key(did)?;
-        let mut number = ROOT;
-        self.change(did, |replica, rows, change| {
-            number = replica.grant(rows, key, name, now_ms(), &root, change)?;
-            Ok(())
-        })
-        .await?;
-        Ok(number)
-    }
-
-    /// Takes a device's right to write back.
-    ///
-    /// # Errors
-    /// [`ReplicasError::NoRootKey`] where the repository's key is not.
-    pub async fn revoke(&self, did: &Did, writer: WriterId) -> Result<(), ReplicasError> {
-        let root = self.root_key(did)?;
-        self.change(did, |replica, rows, change| {
-            replica.revoke_writer(rows, writer, now_ms(), &root, change)
-        })
-        .await
-    }
-
     /// Takes in operations of others.
     pub async fn admit(&self, did: &Did, batch: Vec<Incoming>) -> Result<Taken, ReplicasError> {
         let mut taken = Taken::default();
@@ -269,119 +177,43 @@ impl Replicas {
         Ok(taken)
     }
 
-    /// Signs what the repository is now and packs it up for a new device.
-    ///
-    /// # Errors
-    /// [`ReplicasError::NoRootKey`] where the repository's key is not.
-    pub async fn snapshot(&self, did: &Did) -> Result<Bytes, ReplicasError> {
-        let root = self.root_key(did)?;
-        let mut made = None;
-        self.change(did, |replica, rows, change| {
-            let damaged = |e: RepoError| ReplicaError::Damaged {
-                repo: did.clone(),
-                what: e.to_string(),
-            };
-            // With nothing in flight: what is exported is what is signed.
-            let export = self.0.repos.export(did, None).map_err(damaged)?;
-            let head = self.0.repos.head(did).map_err(damaged)?;
-            let head = head.ok_or_else(|| damaged(RepoError::NotFound(did.clone())))?;
-            let snapshot = replica.sign_snapshot(rows, head.data, now_ms(), &root, change)?;
-            made = Some((snapshot, export));
-            Ok(())
-        })
-        .await?;
-        let Some((snapshot, export)) = made else {
-            return Err(ReplicasError::NotShared(did.clone()));
-        };
-        let mut blocks = BTreeMap::new();
-        for (_, cid) in snapshot.values() {
-            if let Some(bytes) = self.0.repos.store().block(cid.hash())? {
-                blocks.insert(cid, bytes);
-            }
-        }
-        let mut car = Vec::new();
-        for piece in export {
-            car.extend_from_slice(&piece?);
-        }
-        let archive = SnapshotArchive {
-            snapshot,
-            blocks,
-            car: car.into(),
-        };
-        Ok(archive.write())
-    }
-
-    /// Begins a log with a snapshot, in a repository that was made empty for it. `root` is the repository's key.
-    ///
-    /// # Errors
-    /// [`ReplicasError::Refused`] when the snapshot is not what the root signed; the repository may have other records
-    /// then, and no log.
-    pub async fn restore(
-        &self,
-        did: &Did,
-        root: &VerifyingKey,
-        archive: Bytes,
-    ) -> Result<(), ReplicasError> {
-        let archive = SnapshotArchive::read(archive)?;
-        let car = std::io::Cursor::new(archive.car.clone());
-        self.0.repos.import(did, car).await?;
-        let mut begun = None;
-        self.0
-            .repos
-            .merge(did, |head, batch| {
-                let failed = |e: ReplicaError| WriteError::Storage(e.to_string());
-                if head.data != archive.snapshot.records {
-                    return Err(WriteError::BadArchive(
-                        "its records are not those that the snapshot names".to_owned(),
-                    ));
-                }
-                let restored = Replica::restore(
-                    did.clone(),
-                    root,
-                    self.0.device.verifying_key(),
-                    &archive.snapshot,
-                    &archive.blocks,
-                    &self.rows(head.owner),
-                );
-                let (replica, change) = restored
-                    .map_err(failed)?
-                    .map_err(|refused| WriteError::BadArchive(refused.to_string()))?;
-                put(&change, &self.0.rows, head.owner, batch);
-                self.put_index(did, head.owner, batch);
-                begun = Some((head.owner, replica, head.data));
-                Ok(Vec::new())
-            })
-            .await?;
-        if let Some((owner, replica, records)) = begun {
-            self.enter(did, owner, replica, records);
-        }
-        Ok(())
-    }
-
     /// Begins the log of a repository that only this device has.
-    async fn begin(&self, did: &Did) -> Result<(), ReplicasError> {
+    pub(super) async fn begin(&self, did: &Did) -> Result<(), ReplicasError> {
         if self.shared(did).is_some() {
             return Ok(());
         }
         let root = self.account_key(did)?;
         let device = self.0.device.verifying_key().clone();
         let name = crate::log::LOCAL_NAME;
+        self.begin_with(did, |head| {
+            if self.shared(did).is_some() {
+                return Ok(None);
+            }
+            let (mut replica, mut change) =
+                Replica::begin(did.clone(), root.verifying_key(), &device);
+            let rows = self.rows(head.owner);
+            replica
+                .grant(&rows, &device, name, now_ms(), &root, &mut change)
+                .map_err(|e| WriteError::Storage(e.to_string()))?;
+            Ok(Some((replica, change)))
+        })
+        .await
+    }
+
+    /// Begins a log with what `make` gives, if it gives something.
+    pub(super) async fn begin_with<F>(&self, did: &Did, make: F) -> Result<(), ReplicasError>
+    where
+        F: FnOnce(&Head) -> Result<Option<(Replica, Change)>, WriteError> + Send,
+    {
         let mut begun = None;
         self.0
             .repos
             .merge(did, |head, batch| {
-                if self.shared(did).is_some() {
-                    return Ok(Vec::new());
+                if let Some((replica, change)) = make(head)? {
+                    put(&change, &self.0.rows, head.owner, batch);
+                    self.put_index(did, head.owner, batch);
+                    begun = Some((head.owner, replica, head.data));
                 }
-                let (mut replica, mut change) =
-                    Replica::begin(did.clone(), root.verifying_key(), &device);
-                let rows = self.rows(head.owner);
-                replica
-                    .grant(&rows, &device, name, now_ms(), &root, &mut change)
-                    .map_err(|e| WriteError::Storage(e.to_string()))?;
-                put(&change, &self.0.rows, head.owner, batch);
-                self.put_index(did, head.owner, batch);
-                begun = Some((head.owner, replica, head.data));
                 Ok(Vec::new())
             })
             .await?;
@@ -515,7 +347,7 @@ impl Replicas {
         self.0.count.send_replace(shared.len());
     }
 
-    fn shared(&self, did: &Did) -> Option<Arc<Shared>> {
+    pub(super) fn shared(&self, did: &Did) -> Option<Arc<Shared>> {
         self.0.shared.read().get(did).cloned()
     }
 
@@ -540,75 +372,6 @@ impl Replicas {
             true => Ok(key),
             false => Err(ReplicasError::NoRootKey(did.clone())),
         }
-    }
-}
-
-impl OperationLog for Replicas {
-    fn keeps(&self, did: &Did) -> bool {
-        self.0.shared.read().contains_key(did)
-    }
-
-    fn may_write(&self, did: &Did) -> bool {
-        self.shared(did)
-            .is_some_and(|shared| shared.state.borrow().replica.me().is_some())
-    }
-
-    fn record(
-        &self,
-        did: &Did,
-        changes: Vec<LoggedChange>,
-        batch: &mut Batch,
-    ) -> Result<(), WriteError> {
-        let Some(shared) = self.shared(did) else {
-            return Ok(());
-        };
-        let rows = self.rows(shared.owner);
-        let mut replica = shared.working();
-        let mut change = Change::default();
-        let local = changes.into_iter().map(|change| LocalChange {
-            path: change.path,
-            existed: change.existed,
-            after: change.after,
-        });
-        replica
-            .record(
-                &rows,
-                local.collect(),
-                now_ms(),
-                &self.0.device,
-                &mut change,
-            )
-            .map_err(|e| match e {
-                ReplicaError::NotAWriter(did) => WriteError::NotAWriter(did),
-                other => WriteError::Storage(other.to_string()),
-            })?;
-        put(&change, &self.0.rows, shared.owner, batch);
-        *shared.pending.lock() = Some(replica);
-        Ok(())
-    }
-
-    fn settled(&self, did: &Did, durable: bool) {
-        let Some(shared) = self.shared(did) else {
-            return;
-        };
-        let pending = shared.pending.lock().take();
-        if !durable {
-            return;
-        }
-        let records = match self.0.repos.head(did) {
-            Ok(Some(head)) => head.data,
-            Ok(None) => return,
-            Err(e) => {
-                tracing::error!(%did, error = %e, "a repository cannot be read after a commit");
-                return;
-            }
-        };
-        shared.state.send_modify(|state| {
-            if let Some(replica) = pending {
-                state.replica = Arc::new(replica);
-            }
-            state.records = records;
-        });
     }
 }
 

@@ -6,7 +6,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::Context;
-use crate::config::{Kind, SETTINGS, file, setting::nearest};
+use crate::config::{Kind, file, setting::nearest, settings};
 use crate::failure::{Failure, Outcome};
 use crate::output::{FAINT, STRONG, Table, human_bytes};
 
@@ -95,12 +95,10 @@ fn explain(context: &Context, key: &str) -> Outcome {
     let layers = context.layers()?;
     let Some((setting, value, origin)) = layers.iter().find(|(s, _, _)| s.key == key) else {
         let failure = Failure::usage(format!("there is no setting {key:?}"));
-        return Err(
-            failure.hint(match nearest(key, SETTINGS.iter().map(|s| s.key)) {
-                Some(known) => format!("did you mean {known}?"),
-                None => "ues config show lists all settings".to_owned(),
-            }),
-        );
+        return Err(failure.hint(match nearest(key, settings().map(|s| s.key)) {
+            Some(known) => format!("did you mean {known}?"),
+            None => "ues config show lists all settings".to_owned(),
+        }));
     };
     let result = json!({
         "key": setting.key, "value": value, "from": origin.to_string(),

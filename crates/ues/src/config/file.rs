@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::setting::{Kind, Setting};
-use super::table::SETTINGS;
+use super::table::settings;
 
 /// Name of the file that `ues config init` writes.
 pub const FILE_NAME: &str = "ues.toml";
@@ -76,7 +76,7 @@ pub fn commented() -> String {
          # `ues config show` tells which value is used and where it came from.\n",
     );
     let mut section = "";
-    for setting in SETTINGS {
+    for setting in settings() {
         let (head, entry) = setting.key.split_once('.').unwrap_or(("", setting.key));
         if head != section {
             section = head;

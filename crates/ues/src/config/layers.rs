@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::file::{self, FileError};
 use super::setting::{Kind, Setting, nearest};
-use super::table::SETTINGS;
+use super::table::settings;
 use super::typed::Config;
 
 /// Where a value came from.
@@ -96,7 +96,7 @@ impl Layers {
             values: BTreeMap::new(),
             unknown_env: Vec::new(),
         };
-        for setting in SETTINGS {
+        for setting in settings() {
             layers.set_text(setting, setting.default, Origin::Default)?;
         }
         Ok(layers)
@@ -111,7 +111,7 @@ impl Layers {
         flatten(String::new(), file::read(path)?, &mut leaves);
         for (key, value) in leaves {
             let Some(setting) = Setting::find(&key) else {
-                let nearest = nearest(&key, SETTINGS.iter().map(|s| s.key));
+                let nearest = nearest(&key, settings().map(|s| s.key));
                 return Err(ConfigError::UnknownKey {
                     key,
                     path: path.to_owned(),
@@ -145,7 +145,7 @@ impl Layers {
         vars: impl Iterator<Item = (String, String)>,
     ) -> Result<(), ConfigError> {
         let names: BTreeMap<String, &'static Setting> =
-            SETTINGS.iter().map(|s| (s.env_name(), s)).collect();
+            settings().map(|s| (s.env_name(), s)).collect();
         let mut log_filter = None;
         for (name, text) in vars {
             if let Some(setting) = names.get(&name) {
@@ -190,7 +190,7 @@ impl Layers {
             Some(setting) => self.set_text(setting, text, Origin::Flag("--set".to_owned())),
             None => Err(ConfigError::UnknownName {
                 key: key.to_owned(),
-                nearest: nearest(key, SETTINGS.iter().map(|s| s.key)),
+                nearest: nearest(key, settings().map(|s| s.key)),
             }),
         }
     }
@@ -222,9 +222,7 @@ impl Layers {
 
     /// All settings in the order of the table, with value and origin.
     pub fn iter(&self) -> impl Iterator<Item = (&'static Setting, &Value, &Origin)> {
-        SETTINGS
-            .iter()
-            .filter_map(|s| self.values.get(s.key).map(|(v, o)| (s, v, o)))
+        settings().filter_map(|s| self.values.get(s.key).map(|(v, o)| (s, v, o)))
     }
 
     /// Sentences about `UES_…` variables that mean nothing.

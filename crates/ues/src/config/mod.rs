@@ -11,7 +11,7 @@ pub mod typed;
 
 pub use layers::{ConfigError, Layers, Origin};
 pub use setting::{Kind, Setting};
-pub use table::SETTINGS;
+pub use table::settings;
 pub use typed::{
     Config, Datastore, Directory, LogFormat, Nats, Network, NetworkBlobs, NetworkKademlia,
     NetworkStart, PinBackend, Pins, Role,

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::table::SETTINGS;
+use super::table::settings;
 
 /// What values a setting takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +50,7 @@ pub struct Setting {
 impl Setting {
     /// The setting of that name.
     pub fn find(key: &str) -> Option<&'static Self> {
-        SETTINGS.iter().find(|s| s.key == key)
+        settings().find(|s| s.key == key)
     }
 
     /// The environment variable that sets it: `UES_RATE_LIMITS_ENABLED`.
@@ -173,7 +173,7 @@ mod tests {
 
     #[test]
     fn every_default_is_a_value_of_its_kind() {
-        for setting in SETTINGS {
+        for setting in settings() {
             setting
                 .parse(setting.default)
                 .unwrap_or_else(|e| panic!("{}: expected {e}", setting.key));
@@ -182,10 +182,10 @@ mod tests {
 
     #[test]
     fn environment_names_are_distinct() {
-        let mut names: Vec<_> = SETTINGS.iter().map(Setting::env_name).collect();
+        let mut names: Vec<_> = settings().map(Setting::env_name).collect();
         names.sort();
         names.dedup();
-        assert_eq!(names.len(), SETTINGS.len());
+        assert_eq!(names.len(), settings().count());
     }
 
     #[test]
@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn a_misspelt_name_has_a_neighbour() {
-        let known = || SETTINGS.iter().map(|s| s.key);
+        let known = || settings().map(|s| s.key);
         assert_eq!(
             nearest("rate_limits.enabeld", known()),
             Some("rate_limits.enabled")

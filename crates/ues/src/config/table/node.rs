@@ -1,0 +1,204 @@
+//! The node: where it is, who may have an account, mail, and the services that it works with.
+
+use crate::config::setting::{Kind, Setting};
+
+pub const SETTINGS: &[Setting] = &[
+    Setting {
+        key: "data",
+        kind: Kind::Path,
+        default: "./ues-data",
+        help: "Folder that holds everything the node keeps. Made when it is not there.",
+    },
+    Setting {
+        key: "listen",
+        kind: Kind::Address,
+        default: "127.0.0.1:2583",
+        help: "Address and port that the node listens on.",
+    },
+    Setting {
+        key: "public_url",
+        kind: Kind::Text,
+        default: "",
+        help: "Address under which others reach the node, such as https://node.example.\n\
+               Empty: the node is local, and http://localhost with the port of `listen` is used.",
+    },
+    Setting {
+        key: "handle_domains",
+        kind: Kind::List,
+        default: ".test",
+        help: "Domains under which accounts may choose a handle. `.test` suits a local node.",
+    },
+    Setting {
+        key: "invite_required",
+        kind: Kind::Flag,
+        default: "false",
+        help: "Whether a new account needs an invite code.",
+    },
+    Setting {
+        key: "invite_interval_days",
+        kind: Kind::Count,
+        default: "0",
+        help: "Days after which each account gets an invite code to give away, with `invite_required`; at most five\n\
+               are unused. 0: none, `ues admin invite` makes them.",
+    },
+    Setting {
+        key: "admin_password",
+        kind: Kind::Secret,
+        default: "",
+        help: "Password of the name `admin` for com.atproto.admin.*, for programs that administer the node from\n\
+               elsewhere. Empty: only the secret in the data folder lets in. Best given by UES_ADMIN_PASSWORD.",
+    },
+    Setting {
+        key: "accept_imports",
+        kind: Kind::Flag,
+        default: "true",
+        help: "Whether accounts may import a repository that they bring along.",
+    },
+    Setting {
+        key: "contact_email",
+        kind: Kind::Text,
+        default: "",
+        help: "Address that describeServer gives for the operator. Empty: none.",
+    },
+    Setting {
+        key: "privacy_policy_url",
+        kind: Kind::Text,
+        default: "",
+        help: "Link that describeServer gives. Empty: none.",
+    },
+    Setting {
+        key: "terms_of_service_url",
+        kind: Kind::Text,
+        default: "",
+        help: "Link that describeServer gives. Empty: none.",
+    },
+    Setting {
+        key: "mail.smtp_url",
+        kind: Kind::Secret,
+        default: "",
+        help: "Mail server that letters go to: smtps://NAME:PASSWORD@HOST:465, smtp://HOST:587?tls=required, or\n\
+               smtp://localhost. Empty: letters stay in the outbox, where `ues mail` shows them.",
+    },
+    Setting {
+        key: "mail.from",
+        kind: Kind::Text,
+        default: "",
+        help: "Address that letters come from. Empty: noreply at the node's host.",
+    },
+    Setting {
+        key: "identity.directory",
+        kind: Kind::Text,
+        default: "embedded",
+        help: "Where did:plc identities are made and looked up: `embedded` is the node's own directory at /plc;\n\
+               otherwise the address of one, such as https://plc.directory.",
+    },
+    Setting {
+        key: "identity.dns_servers",
+        kind: Kind::List,
+        default: "",
+        help: "DNS servers that are asked for handles and lexicons, such as 1.1.1.1:53. Empty: those of the system.",
+    },
+    Setting {
+        key: "appview.url",
+        kind: Kind::Text,
+        default: "",
+        help: "Service that answers what apps ask of the whole network, such as https://api.bsky.app.\n\
+               Empty: none, and only what this node knows itself is answered.",
+    },
+    Setting {
+        key: "appview.did",
+        kind: Kind::Text,
+        default: "",
+        help: "DID of that service, such as did:web:api.bsky.app. Empty: the did:web of its address's host.",
+    },
+    Setting {
+        key: "appview.cdn_url",
+        kind: Kind::Text,
+        default: "",
+        help: "Where apps find pictures of posts that the AppView has not seen yet, with %s for the kind of picture,\n\
+               for the account's DID and for the picture's CID. Empty: this node.",
+    },
+    Setting {
+        key: "moderation.url",
+        kind: Kind::Text,
+        default: "",
+        help: "Moderation service that answers tools.ozone methods of its moderators, and may look at accounts and take\n\
+               down what is on this node. Empty: none.",
+    },
+    Setting {
+        key: "moderation.did",
+        kind: Kind::Text,
+        default: "",
+        help: "DID of that service. Empty: the did:web of its address's host.",
+    },
+    Setting {
+        key: "reports.url",
+        kind: Kind::Text,
+        default: "",
+        help: "Moderation service that gets the reports of accounts here. Empty: none.",
+    },
+    Setting {
+        key: "reports.did",
+        kind: Kind::Text,
+        default: "",
+        help: "DID of that service. Empty: the did:web of its address's host.",
+    },
+    Setting {
+        key: "labels.did",
+        kind: Kind::Text,
+        default: "",
+        help: "DID whose labels this node makes (`ues admin label`); its document has to have the key and the address that\n\
+               `ues admin label key` shows. Empty: the node's own DID, whose document has them.",
+    },
+    Setting {
+        key: "proxy.allow_private_addresses",
+        kind: Kind::Flag,
+        default: "false",
+        help: "Whether calls may be passed on to services with private addresses or plain http that only a DID\n\
+               document names. For networks on one machine; never on a public node.",
+    },
+    Setting {
+        key: "keys.key_file",
+        kind: Kind::Text,
+        default: "",
+        help: "File that unlocks the node's keys, made at first use. Empty: keystore.key in the data folder.\n\
+               Keep it elsewhere, and a copy of the folder alone reveals no key.",
+    },
+    Setting {
+        key: "keys.passphrase",
+        kind: Kind::Secret,
+        default: "",
+        help: "Passphrase that unlocks the node's keys, instead of a file. Best given by UES_KEYS_PASSPHRASE.",
+    },
+    Setting {
+        key: "firehose.relays",
+        kind: Kind::List,
+        default: "",
+        help: "Relays that are told of this node, such as https://bsky.network, so that the network follows it.\n\
+               They must reach it at `public_url`.",
+    },
+    Setting {
+        key: "firehose.backfill_limit_seconds",
+        kind: Kind::Count,
+        default: "0",
+        help: "Age from which events are not sent to followers that come with an old cursor; 0: all events are sent.",
+    },
+    Setting {
+        key: "firehose.keep_days",
+        kind: Kind::Count,
+        default: "0",
+        help: "Days that events are kept in the log; older ones are removed. 0: for ever.",
+    },
+    Setting {
+        key: "firehose.keep_events",
+        kind: Kind::Count,
+        default: "0",
+        help: "How many of the newest events are kept in the log; 0: all.",
+    },
+    Setting {
+        key: "blobs.temporary_hours",
+        kind: Kind::Count,
+        default: "24",
+        help: "Hours that an uploaded blob waits for a record that refers to it before it is removed; 0: for ever.",
+    },
+];
