@@ -50,13 +50,16 @@ struct Inner {
     _tasks: Vec<AbortOnDrop>,
 }
 
+/// What tells each session that it should move.
+type OpenSessions = HashMap<(Did, PeerId), Arc<Notify>>;
+
 #[derive(Clone)]
 struct Work {
     network: Network,
     replicas: Replicas,
     board: Board,
     /// Sessions that are open, so that none is opened twice, and how to have them open again on a better connection.
-    open: Arc<Mutex<HashMap<(Did, PeerId), Arc<Notify>>>>,
+    open: Arc<Mutex<OpenSessions>>,
 }
 
 impl SyncService {
