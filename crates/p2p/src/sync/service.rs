@@ -16,7 +16,7 @@ use ues_sync::store::Replicas;
 
 use super::PROTOCOL;
 use super::session::{AbortOnDrop, Ended, Ends};
-use super::status::{Board, PeerStatus, Stage};
+use super::status::{Board, OpenSession, PeerStatus};
 use crate::error::OpenStreamError;
 use crate::network::{Network, NetworkEvent};
 use crate::{framing, identity};
@@ -113,8 +113,9 @@ impl SyncService {
         let work = &self.0.work;
         let stream = work.network.open_stream(peer, PROTOCOL).await?;
         let ends = work.ends(did.clone(), peer, Some(root.clone()));
+        let session = work.board.begin(did, peer);
         let outcome = ends.run(Session::open(), stream, None, true).await;
-        work.ended(did, peer, &outcome);
+        Work::ended(session, did, peer, &outcome);
         work.try_open(peer);
         outcome.map_err(|ended| JoinError::Ended(ended.to_string()))
     }
@@ -209,10 +210,10 @@ impl Work {
                 }
             };
             let ends = self.ends(did.clone(), peer, None);
-            self.began(&did, peer);
+            let session = self.board.begin(&did, peer);
             tokio::select! {
                 outcome = ends.run(Session::open(), stream, None, false) => {
-                    self.ended(&did, peer, &outcome);
+                    Self::ended(session, &did, peer, &outcome);
                 }
                 () = moved.notified() => {
                     tracing::debug!(%did, %peer, "the session leaves the relay");
@@ -239,30 +240,21 @@ impl Work {
             let _ = timeout(HELLO_WITHIN, framing::write(&mut stream, &reason)).await;
             return;
         };
-        self.began(&did, peer);
+        let session = self.board.begin(&did, peer);
         let ends = self.ends(did.clone(), peer, None);
         let outcome = ends
             .run(Session::accept(), stream, Some(hello), false)
             .await;
-        self.ended(&did, peer, &outcome);
+        Self::ended(session, &did, peer, &outcome);
         // A device that has fetched the repository ends its session: the next one is ours to open, perhaps.
         self.try_open(peer);
     }
 
-    fn began(&self, did: &Did, peer: PeerId) {
-        self.board.update(did, peer, |row| {
-            row.stage = Stage::Syncing;
-            row.reason = None;
-        });
-    }
-
-    fn ended(&self, did: &Did, peer: PeerId, outcome: &Result<(), Ended>) {
+    /// Tells that a session is over.
+    fn ended(session: OpenSession, did: &Did, peer: PeerId, outcome: &Result<(), Ended>) {
         if let Err(ended) = outcome {
             tracing::debug!(%did, %peer, reason = %ended, "a sync session ended");
         }
-        self.board.update(did, peer, |row| {
-            row.stage = Stage::Ended;
-            row.reason = outcome.as_ref().err().map(ToString::to_string);
-        });
+        session.end(outcome.as_ref().err().map(ToString::to_string));
     }
 }

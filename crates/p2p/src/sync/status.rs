@@ -49,11 +49,17 @@ pub struct PeerStatus {
     pub refused_why: Option<String>,
 }
 
-/// All sessions.
+/// All sessions. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Board {
-    rows: Arc<Mutex<BTreeMap<(Did, PeerId), PeerStatus>>>,
+    rows: Arc<Mutex<BTreeMap<(Did, PeerId), Row>>>,
     changed: watch::Sender<u64>,
+}
+
+struct Row {
+    status: PeerStatus,
+    /// Sessions that are open: one that ends may overlap with the next.
+    open: usize,
 }
 
 impl Default for Board {
@@ -67,7 +73,8 @@ impl Default for Board {
 
 impl Board {
     pub fn list(&self) -> Vec<PeerStatus> {
-        self.rows.lock().values().cloned().collect()
+        let rows = self.rows.lock();
+        rows.values().map(|row| row.status.clone()).collect()
     }
 
     pub fn watch(&self) -> watch::Receiver<u64> {
@@ -75,10 +82,28 @@ impl Board {
     }
 
     pub fn update(&self, did: &Did, peer: PeerId, change: impl FnOnce(&mut PeerStatus)) {
+        self.change(did, peer, |row| change(&mut row.status));
+    }
+
+    /// A session begins; it counts as open until what is returned is dropped.
+    pub fn begin(&self, did: &Did, peer: PeerId) -> OpenSession {
+        self.change(did, peer, |row| {
+            row.open += 1;
+            row.status.stage = Stage::Syncing;
+            row.status.reason = None;
+        });
+        OpenSession {
+            board: self.clone(),
+            did: did.clone(),
+            peer,
+            reason: None,
+        }
+    }
+
+    fn change(&self, did: &Did, peer: PeerId, change: impl FnOnce(&mut Row)) {
         let mut rows = self.rows.lock();
-        let row = rows
-            .entry((did.clone(), peer))
-            .or_insert_with(|| PeerStatus {
+        let row = rows.entry((did.clone(), peer)).or_insert_with(|| Row {
+            status: PeerStatus {
                 repo: did.to_string(),
                 peer: peer.to_string(),
                 key: crate::identity::key_of(&peer).map_or_else(String::new, |key| key.did_key()),
@@ -90,9 +115,65 @@ impl Board {
                 bytes_out: 0,
                 refused: 0,
                 refused_why: None,
-            });
+            },
+            open: 0,
+        });
         change(row);
         drop(rows);
         self.changed.send_modify(|n| *n += 1);
+    }
+}
+
+/// A session that is open.
+pub(super) struct OpenSession {
+    board: Board,
+    did: Did,
+    peer: PeerId,
+    reason: Option<String>,
+}
+
+impl OpenSession {
+    /// It is over, and why if something was wrong.
+    pub fn end(mut self, reason: Option<String>) {
+        self.reason = reason;
+    }
+}
+
+impl Drop for OpenSession {
+    fn drop(&mut self) {
+        let reason = self.reason.take();
+        self.board.change(&self.did, self.peer, |row| {
+            row.open = row.open.saturating_sub(1);
+            if row.open == 0 {
+                row.status.stage = Stage::Ended;
+                row.status.reason = reason;
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+    use super::*;
+
+    #[test]
+    fn a_session_that_ends_late_does_not_hide_the_next_one() {
+        let (board, peer) = (Board::default(), PeerId::random());
+        let did = Did::parse("did:plc:aaaaaaaaaaaaaaaaaaaaaaaa").unwrap();
+        let now = || {
+            let row = board.list().remove(0);
+            (row.stage, row.reason)
+        };
+        let first = board.begin(&did, peer);
+        let second = board.begin(&did, peer);
+        board.update(&did, peer, |row| row.stage = Stage::Synced);
+        first.end(Some("closed".to_owned()));
+        assert_eq!(now(), (Stage::Synced, None));
+        second.end(Some("lost".to_owned()));
+        assert_eq!(now(), (Stage::Ended, Some("lost".to_owned())));
+        drop(board.begin(&did, peer));
+        assert_eq!(now(), (Stage::Ended, None));
     }
 }
