@@ -5,7 +5,7 @@ import http from 'node:http'
 import { after, before, describe, it } from 'node:test'
 import { bundle } from '../clients/index.mjs'
 import { newAccount } from '../lib/accounts.mjs'
-import { PHONE, isReadable, startBrowser } from '../lib/browser.mjs'
+import { NO_BROWSER, PHONE, isReadable, startBrowser } from '../lib/browser.mjs'
 import { freePort } from '../lib/process.mjs'
 import { startUes } from '../lib/servers.mjs'
 
@@ -15,7 +15,7 @@ const SCOPE = 'atproto transition:generic'
 const html = (script) => `<!doctype html><html lang="en"><meta charset="utf-8"><title>An application</title>
 <button id="in">Sign in</button> <button id="out">Sign out</button><output></output><script type="module">${script}</script>`
 
-describe('a browser', () => {
+describe('a browser', { skip: NO_BROWSER }, () => {
   let node, account, app, browser, origin
 
   before(async () => {

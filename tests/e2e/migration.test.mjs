@@ -3,14 +3,14 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
 import { AtpAgent } from '@atproto/api'
-import { PASSWORD, newAccount, newHandle } from '../lib/accounts.mjs'
+import { PASSWORD } from '../lib/accounts.mjs'
+import { NOTE, blob, ok, settled } from '../lib/moving.mjs'
 import { MailServer } from '../lib/smtp.mjs'
 import { freePort } from '../lib/process.mjs'
 import { bytes, dataRoot, verifiedExport } from '../lib/repos.mjs'
 import { TARGET, startPds, startPlc, startUes } from '../lib/servers.mjs'
 import { call, procedure, query } from '../lib/xrpc.mjs'
 
-const NOTE = 'com.example.note'
 // MOVE_RECORDS=10000 MOVE_BLOBS=500 for a whole life.
 const RECORDS = Number(process.env.MOVE_RECORDS ?? 400)
 const BLOBS = Number(process.env.MOVE_BLOBS ?? 12)
@@ -53,39 +53,6 @@ after(async () => {
   }
   await plc?.close()
 })
-
-const blob = (n) => Buffer.alloc(1000 * (n + 1), `${n} `)
-
-/** An account with records, blobs and preferences. */
-async function settled(server) {
-  const account = await newAccount(server, { handle: newHandle('mover') })
-  const { agent, did } = account
-  const blobs = []
-  for (let n = 0; n < BLOBS; n++) {
-    blobs.push((await agent.uploadBlob(blob(n), { encoding: 'application/octet-stream' })).data.blob)
-  }
-  for (let done = 0; done < RECORDS; done += 100) {
-    await agent.com.atproto.repo.applyWrites({
-      repo: did,
-      validate: false,
-      writes: Array.from({ length: 100 }, (_, n) => ({
-        $type: 'com.atproto.repo.applyWrites#create',
-        collection: NOTE,
-        rkey: `note-${done + n}`,
-        value: { $type: NOTE, text: `note ${done + n}`, ...(done + n < BLOBS && { file: blobs[done + n] }) },
-      })),
-    })
-  }
-  const preferences = [{ $type: 'app.bsky.actor.defs#adultContentPref', enabled: false }]
-  const put = await procedure(server, 'app.bsky.actor.putPreferences', { preferences }, { token: account.token })
-  assert.equal(put.status, 200, put.message)
-  return { ...account, token: account.token, blobs: blobs.map(({ ref }) => ref.toString()), preferences }
-}
-
-const ok = (answer) => {
-  assert.equal(answer.status, 200, `${answer.error}: ${answer.message}`)
-  return answer.body
-}
 
 /** Moves an account; returns its new client. */
 async function move(account, from, to) {
@@ -157,7 +124,7 @@ async function arrived(account, from, to, root) {
 
 describe('moving', { skip: TARGET !== 'ues' && 'both servers are in it' }, () => {
   it('from the official server to our node', async () => {
-    const account = await settled(official)
+    const account = await settled(official, RECORDS, BLOBS)
     const root = await dataRoot(official, account.did)
     const agent = await move(account, official, ours)
     await arrived(account, official, ours, root)
@@ -170,7 +137,7 @@ describe('moving', { skip: TARGET !== 'ues' && 'both servers are in it' }, () =>
   })
 
   it('from our node to the official server', async () => {
-    const account = await settled(ours)
+    const account = await settled(ours, RECORDS, BLOBS)
     const root = await dataRoot(ours, account.did)
     const agent = await move(account, ours, official)
     await arrived(account, ours, official, root)

@@ -3,14 +3,14 @@ import assert from 'node:assert/strict'
 import { rm } from 'node:fs/promises'
 import { after, before, describe, it } from 'node:test'
 import { newAccount } from '../lib/accounts.mjs'
-import { PHONE, isReadable, startBrowser } from '../lib/browser.mjs'
+import { NO_BROWSER, PHONE, isReadable, startBrowser } from '../lib/browser.mjs'
 import { DeviceNode, agentOf, pair } from '../lib/devices.mjs'
 import { startUes } from '../lib/servers.mjs'
 
 // A level line has no height, and counts as hidden.
 const ATTACHED = { state: 'attached' }
 
-describe('the page of the network', () => {
+describe('the page of the network', { skip: NO_BROWSER }, () => {
   let laptop, phone, account, browser
   before(async () => {
     laptop = await DeviceNode.start('laptop')

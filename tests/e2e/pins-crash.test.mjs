@@ -92,14 +92,19 @@ describe(`pins over ${ROUNDS} kills, seed ${SEED}`, () => {
       120,
     )
     const wanted = new Set(owners.flatMap((owner) => [...owner.wanted]))
+    let worker
     await until(
       'the worker holds what is wanted and nothing else',
       async () => {
-        const [worker] = JSON.parse(await uesOk(dataOf(server), ['worker', 'ls', '--json']))
+        ;[worker] = JSON.parse(await uesOk(dataOf(server), ['worker', 'ls', '--json']))
         return worker.pins === wanted.size
       },
       180,
-    )
+    ).catch(async (error) => {
+      const metrics = await (await fetch(`${server.url}/metrics`)).text()
+      const said = [`${wanted.size} are wanted`, JSON.stringify(worker), metrics.replaceAll(/^#.*\n/gm, ''), server.program.log]
+      throw new Error([error.message, ...said].join('\n'))
+    })
     await server.close()
     await uesOk(dataOf(server), ['check'])
     await rm(dir, { recursive: true, force: true })

@@ -1,16 +1,18 @@
 // A browser, and what people need to be able to read a page in it.
 import assert from 'node:assert/strict'
-import { execFileSync } from 'node:child_process'
+import { spawnSync } from 'node:child_process'
 import { chromium } from '../clients/index.mjs'
 
 /** A small screen. */
 export const PHONE = { width: 360, height: 640 }
 
+const executablePath = process.env.CHROMIUM ?? spawnSync('which', ['chromium'], { encoding: 'utf8' }).stdout?.trim()
+
+/** Why tests with a browser cannot run here, if so. */
+export const NO_BROWSER = !executablePath && 'chromium is not installed'
+
 /** Starts Chromium without a window. */
-export function startBrowser() {
-  const executablePath = process.env.CHROMIUM ?? execFileSync('which', ['chromium'], { encoding: 'utf8' }).trim()
-  return chromium.launch({ executablePath, args: ['--no-sandbox'] })
-}
+export const startBrowser = () => chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-dev-shm-usage'] })
 
 /** Nothing is wider than the screen, and text stands out from what is behind it. */
 export async function isReadable(page) {

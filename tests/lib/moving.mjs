@@ -5,9 +5,9 @@ import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { text } from 'node:stream/consumers'
 import { setTimeout as delay } from 'node:timers/promises'
-import { PASSWORD } from './accounts.mjs'
+import { PASSWORD, newAccount, newHandle } from './accounts.mjs'
 import { uesBinary } from './servers.mjs'
-import { query } from './xrpc.mjs'
+import { procedure, query } from './xrpc.mjs'
 
 /**
  * Runs `ues account migrate`. `at` sees each line of its output; when it gives true, the command is killed, a promise
@@ -30,6 +30,43 @@ export async function migrate(data, args, at = () => false) {
   const [code, signal] = await ended
   const last = (await stderr).trim().split('\n').at(-1)
   return { code, signal, lines, failure: code ? JSON.parse(last) : undefined }
+}
+
+/** The collection that an account which moves has records in. */
+export const NOTE = 'com.example.note'
+
+/** The content of one of its blobs. */
+export const blob = (n) => Buffer.alloc(1000 * (n + 1), `${n} `)
+
+/** The body of an answer that must be a good one. */
+export const ok = (answer) => {
+  assert.equal(answer.status, 200, `${answer.error}: ${answer.message}`)
+  return answer.body
+}
+
+/** An account with so many records (in hundreds) and blobs, and with preferences. */
+export async function settled(server, records, blobs) {
+  const account = await newAccount(server, { handle: newHandle('mover') })
+  const { agent, did } = account
+  const files = []
+  for (let n = 0; n < blobs; n++) {
+    files.push((await agent.uploadBlob(blob(n), { encoding: 'application/octet-stream' })).data.blob)
+  }
+  for (let made = 0; made < records; made += 100) {
+    await agent.com.atproto.repo.applyWrites({
+      repo: did,
+      validate: false,
+      writes: Array.from({ length: 100 }, (_, n) => ({
+        $type: 'com.atproto.repo.applyWrites#create',
+        collection: NOTE,
+        rkey: `note-${made + n}`,
+        value: { $type: NOTE, text: `note ${made + n}`, ...(made + n < blobs && { file: files[made + n] }) },
+      })),
+    })
+  }
+  const preferences = [{ $type: 'app.bsky.actor.defs#adultContentPref', enabled: false }]
+  ok(await procedure(server, 'app.bsky.actor.putPreferences', { preferences }, { token: account.token }))
+  return { ...account, blobs: files.map(({ ref }) => ref.toString()), preferences }
 }
 
 /** The line by which a step reports that it is done. */

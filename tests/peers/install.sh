@@ -109,7 +109,8 @@ install_clients() {
   fi
   if [ -z "${CHROMIUM:-}" ] && ! command -v chromium >/dev/null; then
     say "Chromium (a minute the first time)"
-    apt-get install -y -qq chromium >/dev/null
+    { apt-get update -qq && apt-get install -y -qq chromium; } >/dev/null 2>&1 ||
+      say "not installed: chromium; tests that need it are skipped"
   fi
 }
 
