@@ -15,6 +15,9 @@ use crate::backend::{BackendStatus, JobError};
 const FIRST_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
 /// Longest that a backend may take to tell of itself.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
+/// When all that is pinned is told for the first time: what a crash has interrupted was given to this worker once more by then, though
+/// nobody may want it any longer.
+const FIRST_AUDIT: std::time::Duration = std::time::Duration::from_secs(90);
 
 pub(super) async fn run(shared: Arc<Shared>) {
     let mut pause = FIRST_PAUSE;
@@ -84,7 +87,9 @@ fn content_mark(name: &str) -> u32 {
 
 /// Tells from time to time all that is pinned, so that what nobody wants is found.
 pub(super) async fn audit(shared: Arc<Shared>) {
-    while shared.pause(shared.options.audit).await {
+    let mut pause = shared.options.audit.min(FIRST_AUDIT);
+    while shared.pause(pause).await {
+        pause = shared.options.audit;
         if let Err(error) = audit_once(&shared).await {
             tracing::warn!(%error, "what is pinned cannot be listed");
         }
