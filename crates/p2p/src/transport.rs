@@ -11,7 +11,7 @@ use libp2p::identity::Keypair;
 use libp2p::pnet::{PnetConfig, PreSharedKey};
 use libp2p::{PeerId, dns, noise, quic, relay, tcp, websocket, yamux};
 
-use crate::ending;
+use crate::connection::watched;
 use crate::error::NetworkError;
 use crate::traffic::Traffic;
 
@@ -42,10 +42,7 @@ pub(crate) fn build(
     let all = TransportTimeout::new(OrTransport::new(relayed, direct), longest_setup)
         .map(move |either, _| {
             let (peer, connection) = either.into_inner();
-            (
-                peer,
-                traffic.count(peer, ending::with_its_streams(connection)),
-            )
+            (peer, watched(connection, traffic.of(peer)))
         })
         .boxed();
     Ok((all, relay_client))

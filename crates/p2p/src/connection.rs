@@ -1,4 +1,4 @@
-//! Streams end with their connection, and a connection ends soon once it is closed.
+//! What every connection is wrapped in: its bytes are counted, its streams end with it, and it ends soon once it is closed.
 //!
 //! Yamux wakes nobody who reads from a stream when this side closes the connection, and waits for the other to take what is left
 //! to be sent, which who is gone never does.
@@ -6,6 +6,7 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -14,34 +15,39 @@ use libp2p::core::muxing::{StreamMuxer, StreamMuxerBox, StreamMuxerEvent, Substr
 use tokio::time::Sleep;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
+use crate::traffic::Counters;
+
 /// How long a connection that is closed may take to send what is left.
 const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 
-/// Wraps a connection so that its streams end with it.
-pub(crate) fn with_its_streams(inner: StreamMuxerBox) -> StreamMuxerBox {
-    StreamMuxerBox::new(EndingMuxer {
+/// Wraps a connection; `counters` are those of its peer.
+pub(crate) fn watched(inner: StreamMuxerBox, counters: Arc<Counters>) -> StreamMuxerBox {
+    StreamMuxerBox::new(WatchedMuxer {
         inner,
+        counters,
         over: CancellationToken::new(),
         closing: None,
     })
 }
 
-struct EndingMuxer {
+struct WatchedMuxer {
     inner: StreamMuxerBox,
+    counters: Arc<Counters>,
     over: CancellationToken,
     closing: Option<Pin<Box<Sleep>>>,
 }
 
-impl Drop for EndingMuxer {
+impl Drop for WatchedMuxer {
     fn drop(&mut self) {
         self.over.cancel();
     }
 }
 
-impl EndingMuxer {
-    fn stream(&self, inner: SubstreamBox) -> EndingStream {
-        EndingStream {
+impl WatchedMuxer {
+    fn stream(&self, inner: SubstreamBox) -> WatchedStream {
+        WatchedStream {
             inner,
+            counters: Arc::clone(&self.counters),
             over: self.over.clone(),
             reading: None,
             writing: None,
@@ -49,8 +55,8 @@ impl EndingMuxer {
     }
 }
 
-impl StreamMuxer for EndingMuxer {
-    type Substream = EndingStream;
+impl StreamMuxer for WatchedMuxer {
+    type Substream = WatchedStream;
     type Error = io::Error;
 
     fn poll_inbound(
@@ -88,8 +94,9 @@ impl StreamMuxer for EndingMuxer {
 /// Waits for the end of the connection. Reading and writing have one each: two tasks may do them.
 type Ended = Option<Pin<Box<WaitForCancellationFutureOwned>>>;
 
-struct EndingStream {
+struct WatchedStream {
     inner: SubstreamBox,
+    counters: Arc<Counters>,
     over: CancellationToken,
     reading: Ended,
     writing: Ended,
@@ -110,7 +117,7 @@ fn unless_over<T>(
     Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()))
 }
 
-impl AsyncRead for EndingStream {
+impl AsyncRead for WatchedStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -118,11 +125,13 @@ impl AsyncRead for EndingStream {
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         let read = Pin::new(&mut this.inner).poll_read(cx, buffer);
-        unless_over(read, &this.over, &mut this.reading, cx)
+        let bytes = ready!(unless_over(read, &this.over, &mut this.reading, cx))?;
+        this.counters.add_read(bytes);
+        Poll::Ready(Ok(bytes))
     }
 }
 
-impl AsyncWrite for EndingStream {
+impl AsyncWrite for WatchedStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -130,7 +139,9 @@ impl AsyncWrite for EndingStream {
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         let written = Pin::new(&mut this.inner).poll_write(cx, buffer);
-        unless_over(written, &this.over, &mut this.writing, cx)
+        let bytes = ready!(unless_over(written, &this.over, &mut this.writing, cx))?;
+        this.counters.add_written(bytes);
+        Poll::Ready(Ok(bytes))
     }
 
     fn poll_write_vectored(
@@ -140,7 +151,9 @@ impl AsyncWrite for EndingStream {
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         let written = Pin::new(&mut this.inner).poll_write_vectored(cx, buffers);
-        unless_over(written, &this.over, &mut this.writing, cx)
+        let bytes = ready!(unless_over(written, &this.over, &mut this.writing, cx))?;
+        this.counters.add_written(bytes);
+        Poll::Ready(Ok(bytes))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
