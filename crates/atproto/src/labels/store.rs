@@ -129,11 +129,7 @@ impl Labels {
     ) -> Result<Vec<(u64, Label)>, LabelError> {
         // What is kept while the rows of the subjects go by is never more than the answer.
         let mut found: BTreeMap<u64, Label> = BTreeMap::new();
-        for pattern in patterns {
-            let prefix = match pattern.strip_suffix('*') {
-                Some(beginning) => beginning.as_bytes().to_vec(),
-                None => [pattern.as_bytes(), &[0]].concat(),
-            };
+        for prefix in prefixes(patterns) {
             for row in self.latest.prefix(&prefix) {
                 let seq = number(&row?.1);
                 let full = found.len() >= limit;
@@ -156,6 +152,21 @@ impl Labels {
     }
 }
 
+/// How the rows begin that fit one of the patterns; no row is met twice, however often a pattern is said again.
+fn prefixes(patterns: &[&str]) -> Vec<Vec<u8>> {
+    let mut all: Vec<Vec<u8>> = patterns
+        .iter()
+        .map(|pattern| match pattern.strip_suffix('*') {
+            Some(beginning) => beginning.as_bytes().to_vec(),
+            None => [pattern.as_bytes(), &[0]].concat(),
+        })
+        .collect();
+    // What begins with another stands behind it.
+    all.sort_unstable();
+    all.dedup_by(|next, kept| next.starts_with(kept));
+    all
+}
+
 fn number(bytes: &[u8]) -> u64 {
     bytes.try_into().map(u64::from_be_bytes).unwrap_or_default()
 }
@@ -167,4 +178,24 @@ fn subject_key(label: &Label) -> Vec<u8> {
     key.push(0);
     key.extend_from_slice(cid.as_bytes());
     key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::prefixes;
+
+    #[test]
+    fn patterns_that_others_contain_are_not_looked_up_again() {
+        let found = |patterns: &[&str]| -> Vec<String> {
+            let text = |prefix: Vec<u8>| String::from_utf8(prefix).unwrap();
+            prefixes(patterns).into_iter().map(text).collect()
+        };
+        assert_eq!(found(&["*"; 100]), [""]);
+        assert_eq!(
+            found(&["did:b*", "did:a", "did:b1*", "did:b"]),
+            ["did:a\0", "did:b"]
+        );
+        assert_eq!(found(&["did:a", "did:ab"]), ["did:a\0", "did:ab\0"]);
+        assert_eq!(found(&[]), Vec::<String>::new());
+    }
 }

@@ -40,9 +40,20 @@ async fn query(call: Call) -> Result<Reply, XrpcError> {
             number.map_err(|_| XrpcError::invalid("Malformed cursor"))?
         }
     };
-    let labels = &call.ctx.labels;
-    let found = labels.query(&patterns, &sources, after, limit, call.ctx.now_ms());
-    let found = found.map_err(XrpcError::internal)?;
+    let owned = |texts: Vec<&str>| texts.into_iter().map(str::to_owned).collect::<Vec<_>>();
+    let (patterns, sources) = (owned(patterns), owned(sources));
+    let ctx = call.ctx.clone();
+    // Rows of all subjects may have to go by.
+    let look = move || {
+        let patterns: Vec<&str> = patterns.iter().map(String::as_str).collect();
+        let sources: Vec<&str> = sources.iter().map(String::as_str).collect();
+        ctx.labels
+            .query(&patterns, &sources, after, limit, ctx.now_ms())
+    };
+    let found = tokio::task::spawn_blocking(look).await;
+    let found = found
+        .map_err(XrpcError::internal)?
+        .map_err(XrpcError::internal)?;
     let shown: Vec<Value> = found.iter().map(|(_, label)| label.json()).collect();
     let mut answer = json!({ "labels": shown });
     if let Some((last, _)) = found.last().filter(|_| found.len() == limit) {

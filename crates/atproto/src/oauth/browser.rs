@@ -1,11 +1,12 @@
 //! Who is signed in to the pages of this node, in which browser.
 
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue};
 use ues_oauth::{OAuthError, hash_secret, secret_matches};
 use ues_repo::syntax::Did;
 
 use super::rows::{BrowserRow, Kind, SignedIn};
 use super::{OAuth, fresh_secret, server_error};
+use crate::web::secret_of;
 
 const COOKIE: &str = "ues-browser";
 const DAY_MS: u64 = 86_400_000;
@@ -25,7 +26,7 @@ pub struct Browser {
 impl OAuth {
     /// The browser that makes a request; one that has no cookie gets one.
     pub(super) fn browser(&self, headers: &HeaderMap) -> Result<Browser, OAuthError> {
-        let known = cookie(headers).map(|secret| {
+        let known = secret_of(headers, COOKIE).map(|secret| {
             let row: Option<BrowserRow> = self
                 .rows
                 .get(Kind::Browser, &hash_secret(secret))
@@ -151,13 +152,4 @@ impl Browser {
             format!("{COOKIE}={secret}; Path=/; HttpOnly; SameSite=Lax; Max-Age={age}{secure}");
         HeaderValue::from_str(&text).ok()
     }
-}
-
-fn cookie(headers: &HeaderMap) -> Option<&str> {
-    let cookies = headers.get_all(header::COOKIE).iter();
-    let mut pairs = cookies
-        .filter_map(|v| v.to_str().ok())
-        .flat_map(|v| v.split(';'));
-    let value = pairs.find_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='));
-    value.filter(|secret| secret.len() == 43)
 }

@@ -108,9 +108,7 @@ fn derived(secret: &[u8; 32], purpose: &[u8]) -> [u8; 32] {
 
 /// A fresh secret of 256 bits, in base64url.
 fn fresh_secret() -> Result<String, OAuthError> {
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).map_err(server_error)?;
-    Ok(data_encoding::BASE64URL_NOPAD.encode(&bytes))
+    crate::web::fresh_secret().map_err(server_error)
 }
 
 /// A failure of ours. The cause goes to the log, never to the client.

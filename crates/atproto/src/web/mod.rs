@@ -1,11 +1,13 @@
 //! Routes outside of XRPC: the page, well-known documents, the did:plc directory.
 
+mod browser_secret;
 mod guard;
 mod page;
 mod plc;
 mod well_known;
 mod words;
 
+pub use browser_secret::{fresh_secret, secret_of};
 pub use guard::guard;
 pub use page::{live, page};
 pub use plc::routes as plc_routes;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use ues_data::car::CarLimits;
+use ues_repo::repo::MAX_IMPORT_BYTES;
 use ues_repo::repo::verify::{Archive, Verified};
 
 use super::mover::Mover;
@@ -29,7 +30,16 @@ impl Mover {
         let nsid = "com.atproto.sync.getRepo";
         self.old.try_download(nsid, &params, &path).await??;
         let bytes = size_of(&path)?;
-        let verified = verify(path.clone(), self.old.address().to_owned()).await?;
+        // What another server gives is held in memory to be checked; this node takes no more than that in any case.
+        let limits = CarLimits {
+            max_bytes: if self.old.is_own() {
+                u64::MAX
+            } else {
+                MAX_IMPORT_BYTES
+            },
+            ..CarLimits::default()
+        };
+        let verified = verify(path.clone(), limits, self.old.address().to_owned()).await?;
         if verified.did.as_str() != self.did() {
             let sentence = format!(
                 "{} gives the repository of {}",
@@ -89,7 +99,7 @@ fn read_commit(path: &Path, commit: &str) -> Result<String, String> {
 }
 
 /// Reads an archive: every block has the hash that its name says, the tree is whole, every record is there.
-async fn verify(path: PathBuf, server: String) -> Outcome<Verified> {
+async fn verify(path: PathBuf, limits: CarLimits, server: String) -> Outcome<Verified> {
     let read = move || -> Outcome<Verified> {
         let damaged = |e: ues_repo::repo::verify::VerifyError| {
             Failure::unsound(format!(
@@ -98,7 +108,7 @@ async fn verify(path: PathBuf, server: String) -> Outcome<Verified> {
         };
         let file = File::open(&path)?;
         let reader = BufReader::with_capacity(1 << 20, file);
-        let archive = Archive::read(reader, CarLimits::default()).map_err(damaged)?;
+        let archive = Archive::read(reader, limits).map_err(damaged)?;
         // The signature may be that of a server before: one that has imported a repository signs with the next write.
         archive
             .verify(None, |_, _, _| {}, |_, _| {})

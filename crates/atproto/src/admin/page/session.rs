@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue};
 use parking_lot::Mutex;
 use ues_oauth::{hash_secret, secret_matches};
+
+use crate::web::{fresh_secret, secret_of};
 
 const COOKIE: &str = "ues-admin";
 const MINUTE_MS: u64 = 60_000;
@@ -14,8 +16,6 @@ const IDLE_MS: u64 = 30 * MINUTE_MS;
 const LONGEST_MS: u64 = 8 * 60 * MINUTE_MS;
 /// Most browsers that are signed in at one time; the one that was idle longest goes.
 const MAX_SESSIONS: usize = 64;
-/// Length of a secret of 256 bits in base64url.
-const SECRET_LENGTH: usize = 43;
 
 /// What the next page says of what was done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,7 +59,7 @@ impl Sessions {
     /// # Errors
     /// When the system has no random numbers.
     pub fn visitor(&self, headers: &HeaderMap, now_ms: u64) -> Result<Visitor, getrandom::Error> {
-        let Some(secret) = cookie(headers) else {
+        let Some(secret) = secret_of(headers, COOKIE) else {
             return Ok(Visitor {
                 secret: fresh_secret()?,
                 fresh: true,
@@ -163,21 +163,6 @@ impl Visitor {
     }
 }
 
-fn cookie(headers: &HeaderMap) -> Option<&str> {
-    let cookies = headers.get_all(header::COOKIE).iter();
-    let mut pairs = cookies
-        .filter_map(|v| v.to_str().ok())
-        .flat_map(|v| v.split(';'));
-    let value = pairs.find_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='));
-    value.filter(|secret| secret.len() == SECRET_LENGTH)
-}
-
-fn fresh_secret() -> Result<String, getrandom::Error> {
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes)?;
-    Ok(data_encoding::BASE64URL_NOPAD.encode(&bytes))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -185,7 +170,7 @@ mod tests {
     fn headers(visitor: &Visitor) -> HeaderMap {
         let mut headers = HeaderMap::new();
         let value = format!("other=1; {COOKIE}={}", visitor.secret);
-        headers.insert(header::COOKIE, value.parse().unwrap());
+        headers.insert(http::header::COOKIE, value.parse().unwrap());
         headers
     }
 
