@@ -3,6 +3,7 @@
 //! shortest run that fails with it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod audit;
 mod backend;
 mod bus;
 mod chance;
