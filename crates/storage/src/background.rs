@@ -6,7 +6,7 @@
 const NICE: i32 = 10;
 
 /// Lowers the priority of the calling thread, where the system has priorities of threads.
-pub(crate) fn stand_back() {
+pub fn stand_back() {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE) {
         tracing::debug!(%error, "the priority of a background thread stays as it is");

@@ -46,6 +46,7 @@ pub use multihash;
 /// A multihash with room for digests of up to 64 bytes.
 pub type Multihash = multihash::Multihash<64>;
 
+pub use background::stand_back;
 pub use batch::{Batch, BatchError};
 pub use block::BlockRef;
 pub use check::{CheckProgress, CheckReport, CheckStage, Damage};

@@ -1,6 +1,7 @@
 //! The pin service within the node: state store, bus, planner, worker and interfaces put together.
 
 mod app;
+mod background;
 mod backing;
 mod callers;
 mod content;
@@ -26,6 +27,7 @@ use ues_pins::{PeerId, Pins};
 use ues_storage::Store;
 use ues_worker::embedded::Fetcher;
 
+use self::background::Background;
 use self::keeper::{Content, Keeper};
 use crate::config::{Config, Role};
 
@@ -49,6 +51,8 @@ pub struct Pinning {
     /// What keeps content.
     keeper: Option<Keeper>,
     tasks: Tasks,
+    /// Where planner and worker run.
+    _background: Option<Background>,
 }
 
 /// What the interfaces work with.
@@ -88,6 +92,7 @@ impl Pinning {
             return Ok(Self::default());
         }
         let bus = backing::bus(&store, config).await?;
+        let background = Background::start().map_err(cannot)?;
         let tasks = Tasks::default();
         let works = roles.contains(&Role::Worker);
         let content = Content::open(store.clone(), config, works, fetcher)?;
@@ -98,7 +103,10 @@ impl Pinning {
         let serves = roles.contains(&Role::Api) || roles.contains(&Role::Planner);
         let parts = if serves {
             let state = backing::state(&store, config).await?;
-            let pins = start(config, &state, Arc::clone(&bus), &worker);
+            let pins = {
+                let _here = background.enter();
+                start(config, &state, Arc::clone(&bus), &worker)
+            };
             let failures = failures::Failures::default();
             let stop = tasks.stop_token().clone();
             tasks.spawn(failures.clone().follow(pins.watch(), stop));
@@ -119,6 +127,7 @@ impl Pinning {
             None
         };
         let keeper = if works {
+            let _here = background.enter();
             Some(Keeper::start(content, config, worker, bus)?)
         } else {
             None
@@ -127,6 +136,7 @@ impl Pinning {
             parts,
             keeper,
             tasks,
+            _background: Some(background),
         })
     }
 
