@@ -9,10 +9,11 @@ import { scratch } from './servers.mjs'
 
 const RUN = fileURLToPath(new URL('../peers/cassandra/run', import.meta.url))
 
-/** A single node: `port` is where CQL is spoken. */
+/** A node: `address` and `port` are where CQL is spoken. */
 export class Cassandra {
   static async start() {
     const cassandra = new Cassandra()
+    cassandra.address = '127.0.0.1'
     cassandra.dir = await scratch('cassandra')
     cassandra.port = await freePort()
     cassandra.storage = await freePort()
@@ -20,12 +21,28 @@ export class Cassandra {
     return cassandra
   }
 
+  /** Nodes of one cluster, at 127.0.0.1, 127.0.0.2 and so on. */
+  static async cluster(size) {
+    const first = await Cassandra.start()
+    const nodes = [first]
+    // One after another: a node that joins wants to know all others.
+    for (let n = 2; n <= size; n++) {
+      const { port, storage } = first
+      const node = Object.assign(new Cassandra(), { address: `127.0.0.${n}`, seed: first.address, port, storage })
+      node.dir = await scratch('cassandra')
+      await node.up()
+      nodes.push(node)
+    }
+    return nodes
+  }
+
   /** Starts it on its folder; ready when it speaks CQL. */
   async up(seconds = 120) {
     const args = [path.join(this.dir, 'node'), String(this.port), String(this.storage)]
-    this.program = new Program('cassandra', RUN, args)
+    const env = { ADDRESS: this.address, ...(this.seed && { SEED_NODE: this.seed }) }
+    this.program = new Program('cassandra', RUN, args, env)
     const deadline = Date.now() + seconds * 1000
-    while (!(await listens(this.port))) {
+    while (!(await listens(this))) {
       if (this.program.exited || Date.now() > deadline) throw new Error(`Cassandra does not start\n${this.program.log}`)
       await delay(100)
     }
@@ -38,9 +55,9 @@ export class Cassandra {
   }
 }
 
-function listens(port) {
+function listens({ address, port }) {
   return new Promise((resolve) => {
-    const socket = net.connect(port, '127.0.0.1')
+    const socket = net.connect(port, address)
     const end = (answer) => {
       socket.destroy()
       resolve(answer)
