@@ -84,17 +84,8 @@ impl OAuth {
         must_be_active(ctx, &row.did)?;
         let scope = self.expanded(ctx, &row.request.scope).await?;
         let client = &grant.caller.client;
-        let may_refresh = client.may_refresh();
-        self.begin(
-            code,
-            &row,
-            scope,
-            client.name(),
-            &grant.thumbprint,
-            may_refresh,
-            grant.now_ms,
-        )
-        .await
+        self.begin(code, &row, scope, client, &grant.thumbprint, grant.now_ms)
+            .await
     }
 
     fn check_code(&self, grant: &Grant<'_>, row: &CodeRow) -> Result<(), OAuthError> {

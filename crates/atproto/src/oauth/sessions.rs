@@ -1,7 +1,7 @@
 //! The sessions of applications: begun by a code, kept by refresh tokens, ended by whoever may.
 
 use serde::Serialize;
-use ues_oauth::{ACCESS_LIFETIME_S, OAuthError, TokenFor, hash_secret};
+use ues_oauth::{ACCESS_LIFETIME_S, ClientMetadata, OAuthError, TokenFor, hash_secret};
 use ues_repo::syntax::Did;
 use ues_storage::{Batch, StorageError};
 
@@ -58,11 +58,11 @@ impl OAuth {
         code: &str,
         row: &CodeRow,
         scope: String,
-        client_name: Option<String>,
+        client: &ClientMetadata,
         thumbprint: &str,
-        may_refresh: bool,
         now_ms: u64,
     ) -> Result<TokenAnswer, OAuthError> {
+        let may_refresh = client.may_refresh();
         let confidential = row.client_key.is_some();
         let longest = if confidential {
             CONFIDENTIAL_SESSION_MS
@@ -72,7 +72,7 @@ impl OAuth {
         let without_refresh = now_ms + ACCESS_LIFETIME_S * 1000;
         let mut session = SessionRow {
             client_id: row.request.client_id.clone(),
-            client_name,
+            client_name: client.name(),
             asked: (scope != row.request.scope).then(|| row.request.scope.clone()),
             scope,
             thumbprint: thumbprint.to_owned(),

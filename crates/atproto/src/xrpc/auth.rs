@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use data_encoding::BASE64;
 use http::request::Parts;
-use http::{HeaderMap, header};
+use http::{HeaderMap, StatusCode, header};
 use ues_repo::repo::layout::Status;
 use ues_repo::syntax::Did;
 use zeroize::Zeroizing;
@@ -120,7 +120,13 @@ pub async fn identify(
         },
         Auth::AnySessionOrModerator => match scheme(headers)? {
             Some(Scheme::Bearer(token)) if is_service_token(token) => {
-                moderation_service(ctx, nsid, token).await
+                match moderation_service(ctx, nsid, token).await {
+                    // As at the official server, what is no token of the service is judged as a session's.
+                    Err(e) if e.status() == StatusCode::UNAUTHORIZED => {
+                        by_token(ctx, Auth::AnySession, parts)
+                    }
+                    other => other,
+                }
             }
             _ => by_token(ctx, Auth::AnySession, parts),
         },
