@@ -1,9 +1,9 @@
 // E-mail addresses, forgotten passwords, and the letters that carry the codes.
 import assert from 'node:assert/strict'
-import { createHmac } from 'node:crypto'
 import { after, before, describe, it } from 'node:test'
 import { AtpAgent } from '@atproto/api'
 import { PASSWORD, newAccount } from '../lib/accounts.mjs'
+import { authenticator, stepNow } from '../lib/authenticator.mjs'
 import { ues, uesOk } from '../lib/cli.mjs'
 import { refusal, startGoverned, stopGoverned } from '../lib/governed.mjs'
 import { TARGET, dataOf, startUes } from '../lib/servers.mjs'
@@ -124,16 +124,6 @@ describe('codes at sign-in', { skip: TARGET === 'pds' && 'only its operator’s 
   })
 })
 
-/** The code of an authenticator now, by RFC 6238. */
-function authenticator(secret, step = Math.floor(Date.now() / 30_000)) {
-  const bits = [...secret].map((c) => 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'.indexOf(c).toString(2).padStart(5, '0')).join('')
-  const key = Buffer.from(bits.match(/.{8}/g).map((byte) => parseInt(byte, 2)))
-  const counter = Buffer.alloc(8)
-  counter.writeBigUInt64BE(BigInt(step))
-  const hash = createHmac('sha1', key).update(counter).digest()
-  return String((hash.readUInt32BE(hash.at(-1) & 15) & 0x7fffffff) % 1_000_000).padStart(6, '0')
-}
-
 describe('an authenticator', { skip: TARGET === 'pds' && 'only our node knows them' }, () => {
   it('is asked for once its first code was shown', async () => {
     const data = dataOf(server)
@@ -143,13 +133,21 @@ describe('an authenticator', { skip: TARGET === 'pds' && 'only our node knows th
     const sign = (authFactorToken) => procedure(server, `${SERVER}.createSession`, { identifier: handle, password: PASSWORD, authFactorToken })
     assert.equal((await sign()).status, 200, 'not confirmed yet')
     assert.notEqual((await ues(data, ['account', 'totp', handle, '--code', '000000'])).code, 0)
-    const step = Math.floor(Date.now() / 30_000)
-    await uesOk(data, ['account', 'totp', handle, '--code', authenticator(secret, step)])
+    const step = stepNow()
+    const { recoveryCodes } = JSON.parse(await uesOk(data, ['account', 'totp', handle, '--code', authenticator(secret, step), '--json']))
+    assert.equal(new Set(recoveryCodes).size, 10)
+    assert.notEqual((await ues(data, ['account', 'totp', handle])).code, 0, 'it is on, and not replaced unasked')
     assert.deepEqual(refusal(await sign()), { status: 401, error: 'AuthFactorTokenRequired' })
     assert.deepEqual(refusal(await sign(authenticator(secret, step))), INVALID_TOKEN, 'it was used')
     assert.equal((await sign(authenticator(secret, step + 1))).status, 200)
+    assert.equal((await sign(recoveryCodes[0])).status, 200)
+    assert.deepEqual(refusal(await sign(recoveryCodes[0])), INVALID_TOKEN, 'it was used')
+    const renewed = JSON.parse(await uesOk(data, ['account', 'totp', handle, '--recovery', '--json'])).recoveryCodes
+    assert.deepEqual(refusal(await sign(recoveryCodes[1])), INVALID_TOKEN, 'the old ones are void')
+    assert.equal((await sign(renewed[1].replace('-', ' ').toUpperCase())).status, 200)
     await uesOk(data, ['account', 'totp', handle, '--off'])
     assert.equal((await sign()).status, 200)
+    assert.notEqual((await ues(data, ['account', 'totp', handle, '--recovery'])).code, 0, 'there is nothing to recover')
   })
 })
 

@@ -408,7 +408,7 @@ describe('a confidential client', () => {
       redirect_uris: ['https://app.example.com/callback'],
       grant_types: ['authorization_code', 'refresh_token'],
       response_types: ['code'],
-      scope: GENERIC,
+      scope: `${GENERIC} transition:email`,
       token_endpoint_auth_method: 'private_key_jwt',
       token_endpoint_auth_signing_alg: 'ES256',
       jwks_uri: `${web.url}/jwks.json`,
@@ -441,6 +441,40 @@ describe('a confidential client', () => {
     app.assertion = undefined
     assert.equal((await app.refresh(next.refresh_token)).error, 'invalid_client')
     assert.equal((await app.push()).error, 'invalid_client')
+  })
+
+  it('need not ask again for what was allowed, while somebody is signed in', async () => {
+    const app = await client(assertion(key))
+    const bob = await newAccount(server)
+    const chrome = browser()
+    const ask = async (fields, with_ = chrome) => {
+      const { request_uri: uri } = await app.push(fields)
+      const { left, status, html } = await with_.get(app.page(uri))
+      return left ? (left.searchParams.get('error') ?? 'code') : `${status} ${/It will be able to/.test(html) ? 'consent' : 'sign in'}`
+    }
+    assert.equal(await ask({ prompt: 'none' }), 'login_required')
+    await app.tokens(chrome, bob, { scope: 'atproto' })
+    assert.equal(await ask({ prompt: 'none', scope: 'atproto' }), 'code')
+    assert.equal(await ask({ prompt: 'none' }), 'consent_required', 'more than was allowed')
+    assert.equal(await ask({ login_hint: bob.handle }), '200 consent')
+    await app.tokens(chrome, bob)
+    assert.equal(await ask({ prompt: 'none', scope: 'atproto' }), 'code', 'what was allowed before stays allowed')
+    assert.equal(await ask({ login_hint: bob.handle }), 'code')
+    assert.equal(await ask({ scope: `${GENERIC} transition:email`, prompt: 'none' }), 'consent_required')
+    assert.equal(await ask({}), '200 consent', 'nobody said which account')
+    assert.equal(await ask({ login_hint: bob.handle, prompt: 'consent' }), '200 consent')
+    assert.equal(await ask({ login_hint: alice.handle }), '200 sign in')
+    assert.equal(await ask({ prompt: 'none' }, browser()), 'login_required')
+    const { request_uri: uri } = await app.push({ prompt: 'none' })
+    const tokens = await app.redeem((await chrome.get(app.page(uri))).left.searchParams.get('code'))
+    assert.deepEqual([tokens.status, tokens.sub], [200, bob.did])
+
+    let page = await chrome.submit(await chrome.get('/account?sign_in=1'), 'sign_in', { identifier: alice.handle, password: alice.password })
+    assert.equal(await ask({ prompt: 'none' }), 'account_selection_required')
+    assert.equal(await ask({ prompt: 'none', login_hint: bob.did }), 'code')
+    const end = page.forms.find((form) => form.buttons.includes('end') && form.fields.account === bob.did)
+    page = await chrome.submit(page, 'end', end.fields)
+    assert.equal(await ask({ prompt: 'none', login_hint: bob.did }), 'consent_required', 'the owner ended it')
   })
 
   it('is nobody with another key, audience, or an assertion that was used', async () => {

@@ -22,7 +22,7 @@ const basic = (name, password) => `Basic ${Buffer.from(`${name}:${password}`).to
 const ADMIN = basic('admin', ADMIN_PASSWORD)
 
 /** The moderation service that both servers trust: the same DID in both directories. */
-async function moderator() {
+export async function moderator() {
   const key = await Secp256k1Keypair.create()
   const op = await plc.signOperation(
     {

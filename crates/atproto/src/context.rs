@@ -13,7 +13,8 @@ use ues_repo::syntax::{Did, TidClock};
 use ues_storage::Store;
 
 use crate::accounts::{
-    AccountKeys, Accounts, AppPasswords, Invites, MailTokens, Passwords, Seal, Sessions, Totps,
+    AccountKeys, Accounts, AppPasswords, Invites, MailTokens, Passkeys, Passwords, RecoveryCodes,
+    Seal, Sessions, Totps,
 };
 use crate::census::Census;
 use crate::config::Config;
@@ -66,6 +67,10 @@ pub struct Parts {
     pub mail_tokens: MailTokens,
     /// Codes of authenticators.
     pub totps: Totps,
+    /// What stands in for a lost authenticator.
+    pub recovery: RecoveryCodes,
+    /// Keys that sign in instead of a password.
+    pub passkeys: Passkeys,
     /// Invite codes.
     pub invites: Arc<Invites>,
     /// Mail that goes out.

@@ -96,7 +96,7 @@ pub async fn activate(
     Ok(())
 }
 
-/// Ends all sessions of an account, and those of all applications; goes into `batch`.
+/// Ends all sessions of an account, those of all applications, and its sign-ins to the pages; goes into `batch`.
 ///
 /// # Errors
 /// When they cannot be read.
@@ -104,7 +104,9 @@ pub fn end_sessions(ctx: &Context, batch: &mut Batch, did: &Did) -> Result<(), X
     ctx.sessions
         .end_all(batch, did)
         .map_err(XrpcError::internal)?;
-    ctx.oauth.end_all(batch, did).map_err(XrpcError::internal)
+    ctx.oauth.end_all(batch, did).map_err(XrpcError::internal)?;
+    ctx.oauth.end_browsers(batch, did, ctx.now_ms());
+    Ok(())
 }
 
 /// Takes an account down for a reason, or gives it back, and ends its sessions.
@@ -168,6 +170,10 @@ async fn delete_now(ctx: &Context, before: &Account, act: Option<Act>) -> Result
     ctx.mail_tokens.remove_all(&mut batch, did);
     ctx.preferences.delete(&mut batch, did);
     ctx.totps.remove(&mut batch, did);
+    ctx.recovery.remove(&mut batch, did);
+    ctx.passkeys
+        .remove_all(&mut batch, did)
+        .map_err(XrpcError::internal)?;
     ctx.keys.remove(&mut batch, did);
     ctx.withheld.put(&mut batch, did, Some(EVERYTHING));
     ctx.repos.delete(did, batch).await.map_err(write_error)?;

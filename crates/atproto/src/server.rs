@@ -16,8 +16,8 @@ use ues_repo::syntax::TidClock;
 use ues_storage::{ProjectionHandle, StorageError, Store};
 
 use crate::accounts::{
-    AccountKeys, Accounts, AppPasswords, Invites, MailTokens, Passwords, Seal, Sessions,
-    TokenSigner, Totps,
+    AccountKeys, Accounts, AppPasswords, Invites, MailTokens, Passkeys, Passwords, RecoveryCodes,
+    Seal, Sessions, TokenSigner, Totps,
 };
 use crate::app::{App, Apps, Boxed};
 use crate::census::{Census, CensusTaker};
@@ -112,6 +112,8 @@ impl Server {
             app_passwords: AppPasswords::open(&store)?,
             mail_tokens: MailTokens::open(&store)?,
             totps: Totps::open(&store)?,
+            recovery: RecoveryCodes::open(&store)?,
+            passkeys: Passkeys::open(&store)?,
             invites: Arc::new(Invites::open(&store)?),
             outbox: Outbox::open(&store)?,
             seal: Seal::new(&node_keys.accounts),

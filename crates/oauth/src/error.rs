@@ -32,6 +32,8 @@ pub enum ErrorCode {
     LoginRequired,
     /// The owner would have to be asked, and may not be.
     ConsentRequired,
+    /// Several accounts are signed in, and nobody may be asked which.
+    AccountSelectionRequired,
     /// A proof of possession is wrong.
     InvalidDpopProof,
     /// A proof has no nonce of the server's, or an old one.
@@ -60,6 +62,7 @@ impl ErrorCode {
             Self::AccessDenied => "access_denied",
             Self::LoginRequired => "login_required",
             Self::ConsentRequired => "consent_required",
+            Self::AccountSelectionRequired => "account_selection_required",
             Self::InvalidDpopProof => "invalid_dpop_proof",
             Self::UseDpopNonce => "use_dpop_nonce",
             Self::InvalidToken => "invalid_token",

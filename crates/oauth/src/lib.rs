@@ -23,6 +23,8 @@ pub use error::{ErrorCode, OAuthError};
 pub use jose::PublicKey;
 pub use pkce::Challenge;
 pub use request::{AuthorizationRequest, Prompt, ResponseMode, form_pairs};
-pub use scope::{Action, Permission, Permissions, Words};
+pub use scope::{
+    Action, Include, Permission, Permissions, Words, expand as expand_scope, words as in_words,
+};
 pub use secret::{hash_secret, secret_matches};
 pub use token::{ACCESS_LIFETIME_S, AccessClaims, AccessTokens, TokenFor};

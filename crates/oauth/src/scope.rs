@@ -1,9 +1,11 @@
 //! Scopes: what a client may do with an account ([permissions](https://atproto.com/specs/permission)).
 
 mod grammar;
+mod include;
 mod words;
 
-pub use words::Words;
+pub use include::{Include, expand};
+pub use words::{Words, words};
 
 use ues_repo::syntax::Nsid;
 
@@ -12,6 +14,11 @@ use grammar::Parts;
 
 const MAX_BYTES: usize = 4096;
 const MAX_SCOPES: usize = 128;
+/// Permission sets of one request: each has to be fetched.
+const MAX_INCLUDES: usize = 16;
+/// The same of what was granted, with what permission sets stand for written out.
+const MAX_GRANTED_BYTES: usize = 256 << 10;
+const MAX_GRANTED: usize = 4096;
 
 /// What is done with a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +87,8 @@ pub enum Permission {
         /// `handle` or `*`.
         attribute: String,
     },
+    /// `include:…`: what a permission set grants. It allows nothing until it is [expanded](expand).
+    Include(Include),
 }
 
 /// All that a session may do.
@@ -89,20 +98,30 @@ pub struct Permissions(Vec<Permission>);
 impl Permissions {
     /// Reads the text of a scope parameter; `atproto` must be in it.
     pub fn parse(scope: &str) -> Result<Self, OAuthError> {
+        let all = Self::parse_within(scope, MAX_BYTES, MAX_SCOPES)?;
+        if all.includes().count() > MAX_INCLUDES {
+            let why = format!("the scope has more than {MAX_INCLUDES} permission sets");
+            return Err(OAuthError::new(ErrorCode::InvalidScope, why));
+        }
+        Ok(all)
+    }
+
+    /// Reads what was granted: a scope that may be longer, since its permission sets are written out.
+    pub fn granted(scope: &str) -> Result<Self, OAuthError> {
+        Self::parse_within(scope, MAX_GRANTED_BYTES, MAX_GRANTED)
+    }
+
+    fn parse_within(scope: &str, bytes: usize, values: usize) -> Result<Self, OAuthError> {
         let wrong = |why: String| OAuthError::new(ErrorCode::InvalidScope, why);
-        if scope.len() > MAX_BYTES || scope.split(' ').count() > MAX_SCOPES {
-            return Err(wrong(
-                "the scope is longer than 4096 bytes or 128 values".into(),
-            ));
+        if scope.len() > bytes || scope.split(' ').count() > values {
+            let why = format!("the scope is longer than {bytes} bytes or {values} values");
+            return Err(wrong(why));
         }
         let mut all = Vec::new();
         for text in scope.split(' ') {
             let permission = parse_one(text).ok_or_else(|| {
                 let text: String = text.chars().take(100).collect();
-                wrong(match text.strip_prefix("include:") {
-                    Some(_) => format!("permission sets are not supported yet: {text}"),
-                    None => format!("the scope {text:?} is not known"),
-                })
+                wrong(format!("the scope {text:?} is not known"))
             })?;
             if !all.contains(&permission) {
                 all.push(permission);
@@ -117,6 +136,14 @@ impl Permissions {
     /// Each of them.
     pub fn iter(&self) -> impl Iterator<Item = &Permission> {
         self.0.iter()
+    }
+
+    /// The permission sets among them.
+    pub fn includes(&self) -> impl Iterator<Item = &Include> {
+        self.0.iter().filter_map(|p| match p {
+            Permission::Include(include) => Some(include),
+            _ => None,
+        })
     }
 
     fn any(&self, allows: impl Fn(&Permission) -> bool) -> bool {
@@ -195,9 +222,9 @@ impl Permissions {
         self.any(|p| matches!(p, Permission::Identity { attribute: own } if own == "*" || own == attribute))
     }
 
-    /// What it allows, in words for the account's owner.
+    /// What it allows, in words for the account's owner; without its permission sets, which have words of their own.
     pub fn words(&self) -> Vec<Words> {
-        words::words(&self.0)
+        words(&self.0)
     }
 }
 
@@ -260,6 +287,13 @@ fn parse_one(text: &str) -> Option<Permission> {
                 .contains(&attribute.as_str())
                 .then_some(Permission::Account { attribute, manage })
         }
+        "include" => {
+            let set = one(parts.values("nsid", &["nsid", "aud"])?)?;
+            let audience = parts.single("aud")?;
+            let service = |a: &String| a.starts_with("did:") && a.contains('#');
+            (Nsid::parse(&set).is_ok() && audience.as_ref().is_none_or(service))
+                .then_some(Permission::Include(Include { set, audience }))
+        }
         "identity" => {
             let attribute = one(parts.values("attr", &["attr"])?)?;
             ["handle", "*"]
@@ -314,6 +348,8 @@ mod tests {
             "account:repo?action=manage",
             "identity:handle",
             "identity:*",
+            "include:com.example.set",
+            "include:com.example.set?aud=did:web:api.bsky.app%23bsky_appview",
         ] {
             assert!(
                 Permissions::parse(&format!("atproto {good}")).is_ok(),
@@ -344,7 +380,11 @@ mod tests {
             "atproto account:password",
             "atproto account:email?action=delete",
             "atproto identity:key",
-            "atproto include:com.example.set",
+            "atproto include:set",
+            "atproto include:*",
+            "atproto include:com.example.set?aud=*",
+            "atproto include:com.example.set?aud=did:web:api.bsky.app",
+            "atproto include:com.example.set?action=create",
         ] {
             assert!(Permissions::parse(bad).is_err(), "{bad}");
         }

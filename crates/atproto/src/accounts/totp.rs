@@ -49,6 +49,14 @@ struct Row {
     used: u64,
 }
 
+/// What came of a wish for a new secret.
+pub enum Made {
+    /// The secret, in base 32.
+    Secret(Zeroizing<String>),
+    /// There is one that sign-ins ask for; it has to be removed first.
+    IsOn,
+}
+
 /// The second factors of all accounts.
 pub struct Totps {
     /// DID -> [`Row`], the secret sealed.
@@ -67,16 +75,14 @@ impl Totps {
     }
 
     /// Makes a secret for an authenticator, in base 32; its row goes into `batch`. It is asked for
-    /// once it is [confirmed](Self::take).
+    /// once it is [confirmed](Self::take). One that is asked for already is never replaced.
     ///
     /// # Errors
     /// [`TotpError`].
-    pub fn make(
-        &self,
-        batch: &mut Batch,
-        seal: &Seal,
-        did: &Did,
-    ) -> Result<Zeroizing<String>, TotpError> {
+    pub fn make(&self, batch: &mut Batch, seal: &Seal, did: &Did) -> Result<Made, TotpError> {
+        if self.is_on(did)? {
+            return Ok(Made::IsOn);
+        }
         let mut secret = Zeroizing::new([0; SECRET_BYTES]);
         getrandom::fill(&mut *secret).map_err(|e| SealError::Random(e.to_string()))?;
         let row = Row {
@@ -85,7 +91,20 @@ impl Totps {
             used: 0,
         };
         batch.put(&self.rows, did.as_str(), to_json(&row));
-        Ok(Zeroizing::new(BASE32_NOPAD.encode(&*secret)))
+        Ok(Made::Secret(in_base_32(&*secret)))
+    }
+
+    /// The secret that waits for its first code, in base 32.
+    ///
+    /// # Errors
+    /// [`TotpError`].
+    pub fn waiting(&self, seal: &Seal, did: &Did) -> Result<Option<Zeroizing<String>>, TotpError> {
+        let Some(row) = self.row(did)?.filter(|row| !row.confirmed) else {
+            return Ok(None);
+        };
+        let secret = seal.open(&name(did), &row.secret);
+        let secret = secret.ok_or_else(|| TotpError::Sealed(did.clone()))?;
+        Ok(Some(in_base_32(&secret)))
     }
 
     fn row(&self, did: &Did) -> Result<Option<Row>, TotpError> {
@@ -151,6 +170,10 @@ fn name(did: &Did) -> String {
     format!("totp {did}")
 }
 
+fn in_base_32(secret: &[u8]) -> Zeroizing<String> {
+    Zeroizing::new(BASE32_NOPAD.encode(secret))
+}
+
 /// The code of a step (RFC 4226, 5.3).
 fn code_of(secret: &[u8], step: u64) -> String {
     let Ok(mut mac) = <Hmac<Sha1> as KeyInit>::new_from_slice(secret) else {
@@ -193,8 +216,11 @@ mod tests {
         let seal = Seal::new(&[7; 32]);
         let did = Did::parse("did:plc:aaaaaaaaaaaaaaaaaaaaaaaa").unwrap();
         let mut batch = store.batch();
-        let secret = totps.make(&mut batch, &seal, &did).unwrap();
+        let Made::Secret(secret) = totps.make(&mut batch, &seal, &did).unwrap() else {
+            panic!("nothing is on");
+        };
         store.commit_blocking(batch).unwrap();
+        assert_eq!(totps.waiting(&seal, &did).unwrap(), Some(secret.clone()));
         let secret = BASE32_NOPAD.decode(secret.as_bytes()).unwrap();
         assert!(!totps.is_on(&did).unwrap());
         let now = 1_800_000_000_000;
@@ -208,6 +234,9 @@ mod tests {
         assert!(!take(&code, now + 120_000));
         assert!(take(&code, now + 20_000));
         assert!(totps.is_on(&did).unwrap());
+        assert!(totps.waiting(&seal, &did).unwrap().is_none());
+        let again = totps.make(&mut store.batch(), &seal, &did).unwrap();
+        assert!(matches!(again, Made::IsOn));
         assert!(!take(&code, now + 20_000));
         let next = code_of(&secret, now / 1000 / STEP_S + 2);
         assert!(take(&next, now + 60_000));

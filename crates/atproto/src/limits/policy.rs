@@ -122,6 +122,12 @@ pub const SECOND_FACTOR: Limit = Limit {
     points: 20,
     window: MINUTE.saturating_mul(5),
 };
+/// Challenges for passkeys, by address.
+pub const PASSKEY: Limit = Limit {
+    id: 29,
+    points: 60,
+    window: MINUTE.saturating_mul(5),
+};
 /// `createReport` by account.
 pub const CREATE_REPORT: Limit = Limit {
     id: 27,

@@ -2,9 +2,11 @@
 //! from there.
 
 mod letter;
+mod notice;
 mod outbox;
 mod sender;
 
 pub use letter::Letter;
+pub use notice::Notice;
 pub use outbox::{Again, Mail, Outbox};
 pub use sender::start;

@@ -8,6 +8,7 @@ use ues_repo::repo::verify::{Archive, proven};
 use ues_repo::repo::write::RecordPath;
 use ues_repo::syntax::{Did, Nsid, RecordKey};
 
+use crate::context::Context;
 use crate::proxy::{ProxyError, ask_bytes, service_of};
 use crate::xrpc::transcode::dag_cbor_to_json;
 use crate::xrpc::{Auth, Call, Method, Reply, XrpcError};
@@ -26,37 +27,49 @@ pub fn methods() -> [Method; 1] {
 async fn resolve_lexicon(call: Call) -> Result<Reply, XrpcError> {
     let nsid = Nsid::parse(call.params.required("nsid")?);
     let nsid = nsid.map_err(|e| XrpcError::invalid(e.to_string()))?;
-    let not_found = |cause: String| {
+    let found = published_lexicon(&call.ctx, &nsid).await.map_err(|cause| {
         tracing::debug!(%nsid, %cause, "lexicon not resolved");
         let message = format!("The lexicon {nsid} was not found: {cause}");
         XrpcError::named("LexiconNotFound", message)
-    };
-    let authority = call.ctx.identities.lexicon_authority(&nsid).await;
-    let did = authority.map_err(|e| not_found(e.to_string()))?;
-    let key = RecordKey::parse(nsid.as_str()).map_err(XrpcError::internal)?;
-    let collection = Nsid::parse(COLLECTION).map_err(XrpcError::internal)?;
+    })?;
+    Reply::json(&json!({ "uri": found.uri, "cid": found.cid, "schema": found.schema }))
+}
+
+/// A lexicon as its authority publishes it.
+pub struct PublishedLexicon {
+    uri: String,
+    cid: String,
+    /// The document.
+    pub schema: Value,
+}
+
+/// Finds a lexicon where its authority publishes it. An error says what is missing.
+pub async fn published_lexicon(ctx: &Context, nsid: &Nsid) -> Result<PublishedLexicon, String> {
+    let authority = ctx.identities.lexicon_authority(nsid).await;
+    let did = authority.map_err(|e| e.to_string())?;
+    let key = RecordKey::parse(nsid.as_str()).map_err(|e| e.to_string())?;
+    let collection = Nsid::parse(COLLECTION).map_err(|e| e.to_string())?;
     let path = RecordPath::new(&collection, &key);
-    let bytes = record(&call, &did, &path).await.map_err(not_found)?;
+    let bytes = record(ctx, &did, &path).await?;
     let mut text = Vec::with_capacity(bytes.len() * 2);
-    dag_cbor_to_json(&bytes, &mut text).map_err(|e| not_found(e.to_string()))?;
-    let schema: Value = serde_json::from_slice(&text).map_err(|e| not_found(e.to_string()))?;
+    dag_cbor_to_json(&bytes, &mut text).map_err(|e| e.to_string())?;
+    let schema: Value = serde_json::from_slice(&text).map_err(|e| e.to_string())?;
     let expected =
         |field: &str, value: &str| schema.get(field).and_then(Value::as_str) == Some(value);
     if !expected("id", nsid.as_str()) || !expected("$type", COLLECTION) {
-        return Err(not_found(format!(
+        return Err(format!(
             "the record at {path} of {did} is no lexicon of that name"
-        )));
+        ));
     }
-    Reply::json(&json!({
-        "uri": format!("at://{did}/{path}"),
-        "cid": dag_cbor_cid(&bytes).to_string(),
-        "schema": schema,
-    }))
+    Ok(PublishedLexicon {
+        uri: format!("at://{did}/{path}"),
+        cid: dag_cbor_cid(&bytes).to_string(),
+        schema,
+    })
 }
 
 /// The record of an account, here or elsewhere; from elsewhere with a proof that it is the account's.
-async fn record(call: &Call, did: &Did, path: &RecordPath) -> Result<Vec<u8>, String> {
-    let ctx = &call.ctx;
+async fn record(ctx: &Context, did: &Did, path: &RecordPath) -> Result<Vec<u8>, String> {
     let absent = || format!("{did} has no record at {path}");
     let account = ctx.accounts.by_did(did).map_err(|e| e.to_string())?;
     if account.is_some_and(|a| a.is_active()) {

@@ -30,9 +30,9 @@ mod sync;
 mod sync_hosts;
 
 pub use identity::{change_handle, change_handle_as};
-pub use mail_tokens::send_token_as;
+pub use lexicon::published_lexicon;
+pub use mail_tokens::{send_token, send_token_as, take_token};
 pub use prepare::write_error;
-pub use server::second_factor;
 pub use server_mail::{EmailChange, change_email, change_password};
 
 use ues_repo::lexicon::Lexicons;

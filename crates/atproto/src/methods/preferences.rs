@@ -3,10 +3,13 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use ues_repo::syntax::Did;
+
 use crate::accounts::Scope;
+use crate::lifecycle;
 use crate::preferences::PreferenceError;
 use crate::proxy::{ProxyError, proxy_to, query};
-use crate::xrpc::{Auth, Call, Method, Reply, XrpcError};
+use crate::xrpc::{Auth, Call, Caller, Method, Reply, XrpcError};
 
 const GET: &str = "app.bsky.actor.getPreferences";
 const PUT: &str = "app.bsky.actor.putPreferences";
@@ -14,7 +17,7 @@ const PUT: &str = "app.bsky.actor.putPreferences";
 /// The methods of this file.
 pub fn methods() -> [Method; 2] {
     [
-        Method::new(GET, Auth::AnySession, get_preferences),
+        Method::new(GET, Auth::AnySessionOrModerator, get_preferences),
         Method::new(PUT, Auth::Live, put_preferences),
     ]
 }
@@ -30,16 +33,38 @@ fn is_elsewhere(call: &Call, nsid: &str) -> Result<bool, XrpcError> {
 }
 
 async fn get_preferences(call: Call) -> Result<Reply, XrpcError> {
+    let moderates = matches!(call.caller, Caller::Admin(_));
     if is_elsewhere(&call, GET)? {
+        if moderates {
+            let message = "Moderator requests cannot be proxied to other app views";
+            return Err(XrpcError::invalid(message));
+        }
         return match query(&call, GET).await {
             Ok(incoming) => Ok(Reply::Other(incoming.into_response())),
             Err(e) => ProxyError::into_reply(e).map(Reply::Other),
         };
     }
-    let session = call.session()?;
-    let full = session.scope == Scope::Access;
-    let preferences = call.ctx.preferences.get(&session.did, full);
+    let (did, full) = if moderates {
+        (named_account(&call)?, true)
+    } else {
+        let session = call.session()?;
+        (session.did.clone(), session.scope == Scope::Access)
+    };
+    let preferences = call.ctx.preferences.get(&did, full);
     Reply::json(&json!({ "preferences": preferences.map_err(error)? }))
+}
+
+/// The account that a moderation service asks about, by a parameter that no lexicon has.
+fn named_account(call: &Call) -> Result<Did, XrpcError> {
+    let query = call.path_and_query.split_once('?');
+    let query = query.map_or("", |(_, query)| query);
+    let mut pairs = form_urlencoded::parse(query.as_bytes());
+    let did = pairs.find(|(name, _)| name == "did");
+    let did = did.and_then(|(_, did)| Did::parse(&did).ok());
+    let did = did.ok_or_else(|| XrpcError::invalid("Invalid or missing did parameter"))?;
+    let account = lifecycle::account(&call.ctx, &did)?;
+    account.ok_or_else(|| XrpcError::named("NotFound", "Repo not found"))?;
+    Ok(did)
 }
 
 #[derive(Deserialize)]

@@ -5,12 +5,10 @@ use serde_json::{Value, json};
 use ues_repo::repo::layout::Status;
 use ues_repo::syntax::{AtIdentifier, Did};
 
-use crate::accounts::{Account, Grant, MAX_OLD_PASSWORD, Purpose, Scope, TokenPair};
-use crate::context::Context;
+use crate::accounts::{Account, Grant, MAX_OLD_PASSWORD, Scope, TokenPair};
+use crate::factors;
 use crate::limits::{CREATE_SESSION, CREATE_SESSION_DAY, SECOND_FACTOR, limit_key};
 use crate::xrpc::{Auth, Call, Method, Reply, XrpcError};
-
-use super::mail_tokens::{send_token, take_token};
 
 /// The methods of this file.
 pub fn methods() -> [Method; 5] {
@@ -134,7 +132,7 @@ async fn create_session(mut call: Call) -> Result<Reply, XrpcError> {
     if grant.app_password.is_none() {
         let given = input.auth_factor_token.as_deref();
         let spend = || call.spend(SECOND_FACTOR, account.did.as_str(), 1);
-        second_factor(ctx, &account, given, spend).await?;
+        factors::check(ctx, &account, given, spend).await?;
     }
     let now = ctx.now_ms();
     let pair = if account.is_taken_down() {
@@ -153,47 +151,6 @@ async fn create_session(mut call: Call) -> Result<Reply, XrpcError> {
     add_account(&account, &mut answer);
     add_did_doc(&call, &account.did, &mut answer).await;
     Reply::json(&answer)
-}
-
-/// Asks for the code that an account wants besides its password: of its authenticator, else one by
-/// mail. `spend` counts the try against [`SECOND_FACTOR`].
-///
-/// # Errors
-/// `AuthFactorTokenRequired` when there must be one.
-pub async fn second_factor(
-    ctx: &Context,
-    account: &Account,
-    given: Option<&str>,
-    spend: impl FnOnce() -> Result<(), XrpcError>,
-) -> Result<(), XrpcError> {
-    let did = &account.did;
-    let totp = ctx.totps.is_on(did).map_err(XrpcError::internal)?;
-    let mail = account.email_factor && account.email.is_some();
-    if !totp && !mail {
-        return Ok(());
-    }
-    spend()?;
-    let wanted = |message| Err(XrpcError::auth_named("AuthFactorTokenRequired", message));
-    let Some(given) = given.filter(|token| !token.is_empty()) else {
-        if totp {
-            return wanted("A code of your authenticator is required");
-        }
-        send_token(ctx, account, Purpose::SignIn).await?;
-        return wanted("A sign in code has been sent to your email address");
-    };
-    let _turn = ctx.accounts.turn(did).await;
-    let mut batch = ctx.store.batch();
-    if totp {
-        let now = ctx.now_ms();
-        let good = ctx.totps.take(&mut batch, &ctx.seal, did, given, now);
-        if !good.map_err(XrpcError::internal)? {
-            return Err(XrpcError::named("InvalidToken", "Token is invalid"));
-        }
-    } else {
-        take_token(ctx, &mut batch, did, Purpose::SignIn, given)?;
-    }
-    ctx.store.commit(batch).await.map_err(XrpcError::internal)?;
-    Ok(())
 }
 
 async fn get_session(call: Call) -> Result<Reply, XrpcError> {

@@ -1,5 +1,7 @@
 //! `/account`: the applications that may use one's accounts, each with a button to end it.
 
+use std::collections::HashSet;
+
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
@@ -7,22 +9,36 @@ use http::{Request, StatusCode};
 use ues_oauth::{OAuthError, Permissions};
 use ues_repo::syntax::{Datetime, Did};
 
-use super::authorize::Asked;
+use super::asked::Asked;
 use super::browser::Browser;
-use super::page::{AccountPage, AccountView, AppView, SignInPage, failure, page, redirect};
+use super::page::{
+    AccountPage, AccountView, AppView, SignInPage, failure, page, page_with_passkeys, redirect,
+};
 use super::rows::SessionName;
-use super::server_error;
 use super::sessions::ConnectedApp;
 use super::sign_in::{Refused, check_sign_in};
+use super::sign_up::{For, sign_up, sign_up_page};
+use super::{security_page, server_error};
 use crate::context::Context;
 
 const PATH: &str = "/account";
+/// A new account that no application asks for.
+const NEW: For<'static> = For {
+    action: PATH,
+    request: None,
+    client: None,
+    sign_in: "/account?sign_in=1",
+    back: None,
+};
 
 /// `GET /account`.
 pub async fn show(State(ctx): State<Context>, request: Request<Body>) -> Response {
     let shown = || {
         let asked = Asked::query(&ctx, &request)?;
         let browser = ctx.oauth.browser(&asked.headers)?;
+        if asked.value("sign_up").is_some() {
+            return Ok(sign_up_page(&ctx, &browser, &asked, NEW, None));
+        }
         let accounts = accounts(&ctx, &browser)?;
         if accounts.is_empty() || asked.value("sign_in").is_some() {
             return Ok(sign_in_page(&ctx, &browser, "", None));
@@ -57,9 +73,11 @@ fn sign_in_page(
         client: None,
         identifier,
         wants_code: refused.as_ref().is_some_and(|r| r.wants_code),
+        passkeys: ctx.oauth.passkeys.is_some(),
         failure: refused.map(|r| r.why),
+        sign_up: format!("{PATH}?sign_up=1"),
     };
-    page(ctx, Some(browser), status, &sign_in, None)
+    page_with_passkeys(ctx, browser, status, &sign_in, None)
 }
 
 fn accounts(ctx: &Context, browser: &Browser) -> Result<Vec<AccountView>, OAuthError> {
@@ -73,6 +91,7 @@ fn accounts(ctx: &Context, browser: &Browser) -> Result<Vec<AccountView>, OAuthE
         views.push(AccountView {
             did: signed_in.did.clone(),
             handle: account.handle.to_string(),
+            security: security_page::address(&signed_in.did, None),
             apps: apps.into_iter().map(app).collect(),
         });
     }
@@ -82,16 +101,19 @@ fn accounts(ctx: &Context, browser: &Browser) -> Result<Vec<AccountView>, OAuthE
 fn app(app: ConnectedApp) -> AppView {
     let host = app.client_id.split_once("://").map_or("", |(_, rest)| rest);
     let host = host.split(['/', '?']).next().unwrap_or_default().to_owned();
-    let words = Permissions::parse(&app.scope)
+    let words = Permissions::granted(&app.scope)
         .map(|p| p.words())
         .unwrap_or_default();
+    let mut permissions: Vec<String> = words.into_iter().map(|w| w.what).collect();
+    let mut seen = HashSet::new();
+    permissions.retain(|what| seen.insert(what.clone()));
     AppView {
         session: app.session,
         host,
         name: app.client_name,
         since: day(app.created_ms),
         heard: day(app.refreshed_ms),
-        permissions: words.into_iter().map(|w| w.what).collect(),
+        permissions,
     }
 }
 
@@ -110,16 +132,22 @@ pub async fn answer(State(ctx): State<Context>, request: Request<Body>) -> Respo
         }
         let account = asked.value("account").unwrap_or_default();
         match asked.value("do") {
-            Some("sign_in") => match check_sign_in(&ctx, &asked).await {
-                Ok(account) => {
-                    ctx.oauth
-                        .sign_in(&mut browser, &account.did, ctx.now_ms())
-                        .await?
+            Some("sign_in" | "code" | "passkey") => {
+                match check_sign_in(&ctx, &asked, &browser).await {
+                    Ok(account) => {
+                        ctx.oauth
+                            .sign_in(&mut browser, &account.did, ctx.now_ms())
+                            .await?
+                    }
+                    Err(refused) => {
+                        let identifier = asked.value("identifier").unwrap_or_default();
+                        return Ok(sign_in_page(&ctx, &browser, identifier, Some(refused)));
+                    }
                 }
-                Err(refused) => {
-                    let identifier = asked.value("identifier").unwrap_or_default();
-                    return Ok(sign_in_page(&ctx, &browser, identifier, Some(refused)));
-                }
+            }
+            Some("sign_up") => match sign_up(&ctx, &asked).await? {
+                Ok(did) => ctx.oauth.sign_in(&mut browser, &did, ctx.now_ms()).await?,
+                Err(wrong) => return Ok(sign_up_page(&ctx, &browser, &asked, NEW, Some(wrong))),
             },
             Some("sign_out") => {
                 ctx.oauth
@@ -131,7 +159,7 @@ pub async fn answer(State(ctx): State<Context>, request: Request<Body>) -> Respo
                     did: account.to_owned(),
                     session: asked.value("session").unwrap_or_default().to_owned(),
                 };
-                ctx.oauth.end(&name).await?;
+                ctx.oauth.end_and_forget(&name).await?;
             }
             _ => {}
         }

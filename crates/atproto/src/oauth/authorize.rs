@@ -1,114 +1,45 @@
 //! `/oauth/authorize`: who is it, and do they agree.
 
-use std::net::IpAddr;
-
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
-use http::{HeaderMap, Request, StatusCode, header};
+use http::{Request, StatusCode};
 use ues_oauth::{
-    AuthorizationRequest, ClientMetadata, ErrorCode, OAuthError, Permissions, Prompt, form_pairs,
-    hash_secret,
+    AuthorizationRequest, ClientMetadata, ErrorCode, OAuthError, Permissions, Prompt, Words,
 };
 use ues_repo::syntax::Did;
 
+use super::asked::Asked;
 use super::browser::Browser;
+use super::consent::{Silent, give_code};
 use super::end_points::REQUEST_URI;
-use super::page::{Choice, ConsentPage, SignInPage, failure, page, redirect};
-use super::rows::{CodeRow, Kind, RequestRow};
+use super::page::{Choice, ConsentPage, SignInPage, failure, page, page_with_passkeys, redirect};
+use super::permission_sets::SetView;
+use super::rows::{Kind, RequestRow};
 use super::sign_in::{Refused, check_sign_in};
-use super::{OAuth, fresh_secret, server_error};
+use super::sign_up::{For, Wrong, sign_up, sign_up_page};
+use super::{OAuth, server_error};
 use crate::context::Context;
-use crate::limits;
 
 /// For how long a request that was opened can be answered.
 const OPENED_MS: u64 = 3_600_000;
-/// For how long a code is good.
-const CODE_MS: u64 = 60_000;
 /// How fresh a sign-in must be where the client asks for one.
 const LOGIN_MS: u64 = 300_000;
-const MAX_FORM: usize = 16 << 10;
 const PATH: &str = "/oauth/authorize";
 
-/// A form or a query, and from where it came.
-pub struct Asked {
-    pub pairs: Vec<(String, String)>,
-    pub headers: HeaderMap,
-    pub client: IpAddr,
-}
-
-impl Asked {
-    pub fn value(&self, name: &str) -> Option<&str> {
-        let pair = self.pairs.iter().find(|(known, _)| known == name);
-        pair.map(|(_, value)| value.as_str())
-    }
-
-    /// Reads the query of a page.
-    pub fn query(ctx: &Context, request: &Request<Body>) -> Result<Self, OAuthError> {
-        let client = limits::client_ip(
-            request.extensions(),
-            request.headers(),
-            ctx.limiter.trusted(),
-        );
-        Ok(Self {
-            pairs: form_pairs(request.uri().query().unwrap_or_default().as_bytes())?,
-            headers: request.headers().clone(),
-            client,
-        })
-    }
-
-    /// Reads a form. Browsers say where a form comes from: only our own pages may send one.
-    pub async fn form(ctx: &Context, request: Request<Body>) -> Result<Self, OAuthError> {
-        let asked = Self::body(ctx, request).await?;
-        let origin = asked.header(header::ORIGIN);
-        if asked.is_cross_site() || origin.is_some_and(|o| o != ctx.config.endpoint()) {
-            return Err(OAuthError::request(
-                "this form was not sent by a page of this server",
-            ));
-        }
-        Ok(asked)
-    }
-
-    /// Whether a browser says that another site has it make the request.
-    pub fn is_cross_site(&self) -> bool {
-        let site = self.header(header::HeaderName::from_static("sec-fetch-site"));
-        site.is_some_and(|site| site != "same-origin")
-    }
-
-    /// A header, if it is text.
-    pub fn header(&self, name: header::HeaderName) -> Option<&str> {
-        self.headers.get(name).and_then(|v| v.to_str().ok())
-    }
-
-    /// Reads a form, wherever it comes from.
-    pub async fn body(ctx: &Context, request: Request<Body>) -> Result<Self, OAuthError> {
-        let client = limits::client_ip(
-            request.extensions(),
-            request.headers(),
-            ctx.limiter.trusted(),
-        );
-        let (parts, body) = request.into_parts();
-        let idle = ctx.config.connections.body_idle_timeout();
-        let body = tokio::time::timeout(idle, to_bytes(body, MAX_FORM)).await;
-        let body = body.map_err(|_| OAuthError::request("the form did not come in time"))?;
-        let body = body.map_err(|_| OAuthError::request("the form is too long"))?;
-        Ok(Self {
-            pairs: form_pairs(&body)?,
-            headers: parts.headers,
-            client,
-        })
-    }
-}
-
 /// A pushed request that was found again.
-struct Opened {
-    name: String,
-    row: RequestRow,
-    client: std::sync::Arc<ClientMetadata>,
+pub struct Opened {
+    /// What it is called.
+    pub name: String,
+    /// What was pushed.
+    pub row: RequestRow,
+    /// Who pushed it.
+    pub client: std::sync::Arc<ClientMetadata>,
 }
 
 impl Opened {
-    fn request(&self) -> &AuthorizationRequest {
+    /// What is asked for.
+    pub fn request(&self) -> &AuthorizationRequest {
         &self.row.request
     }
 
@@ -190,32 +121,33 @@ pub async fn show(State(ctx): State<Context>, request: Request<Body>) -> Respons
         ctx.oauth
             .bind(&mut opened, &browser, false, ctx.now_ms())
             .await?;
-        Ok(next_page(&ctx, &opened, &browser, asked.value("sign_in").is_some()).await)
+        next_page(&ctx, &asked, &opened, &browser).await
     };
     shown
         .await
         .unwrap_or_else(|e: OAuthError| failure(&ctx, &e))
 }
 
-async fn next_page(ctx: &Context, opened: &Opened, browser: &Browser, sign_in: bool) -> Response {
+async fn next_page(
+    ctx: &Context,
+    asked: &Asked,
+    opened: &Opened,
+    browser: &Browser,
+) -> Result<Response, OAuthError> {
     let request = opened.request();
     let accounts = choices(ctx, opened, browser);
-    if request.prompt == Some(Prompt::None) {
-        let code = if accounts.is_empty() {
-            ErrorCode::LoginRequired
-        } else {
-            ErrorCode::ConsentRequired
-        };
-        return send_back(ctx, opened, browser, &[("error", code.name())]).await;
+    if let Some(response) = without_page(ctx, opened, browser, &accounts).await? {
+        return Ok(response);
     }
-    if sign_in || accounts.is_empty() {
+    let wished = |what: &str| asked.value(what).is_some();
+    if wished("sign_up") || request.prompt == Some(Prompt::Create) && !wished("sign_in") {
+        return Ok(new_account_page(ctx, asked, opened, browser, None));
+    }
+    if wished("sign_in") || accounts.is_empty() {
         let hint = request.login_hint.as_deref().unwrap_or_default();
-        return sign_in_page(ctx, opened, browser, hint, None);
+        return Ok(sign_in_page(ctx, opened, browser, hint, None));
     }
-    let permissions = match Permissions::parse(&request.scope) {
-        Ok(permissions) => permissions.words(),
-        Err(e) => return failure(ctx, &e),
-    };
+    let (permissions, sets) = asked_for(ctx, &request.scope).await?;
     let uri = opened.uri();
     let consent = ConsentPage {
         hostname: ctx.config.hostname(),
@@ -229,14 +161,73 @@ async fn next_page(ctx: &Context, opened: &Opened, browser: &Browser, sign_in: b
         accounts,
         other: opened.page("&sign_in=1"),
         permissions,
+        sets,
     };
-    page(
-        ctx,
-        Some(browser),
-        StatusCode::OK,
-        &consent,
-        Some(&request.redirect_uri),
-    )
+    let back = Some(request.redirect_uri.as_str());
+    Ok(page(ctx, Some(browser), StatusCode::OK, &consent, back))
+}
+
+/// The answer to a request that shows no page: because it may not, or need not.
+async fn without_page(
+    ctx: &Context,
+    opened: &Opened,
+    browser: &Browser,
+    accounts: &[Choice],
+) -> Result<Option<Response>, OAuthError> {
+    let request = opened.request();
+    let silent = request.prompt == Some(Prompt::None);
+    if !silent && (request.prompt.is_some() || request.login_hint.is_none()) {
+        return Ok(None);
+    }
+    let error = match accounts {
+        [one] => {
+            let missing = ctx
+                .oauth
+                .needs_no_page(opened, browser, &one.did, ctx.now_ms())?;
+            match missing {
+                Silent::Nothing => {
+                    let code = give_code(ctx, opened, browser, &one.did).await?;
+                    return Ok(Some(code));
+                }
+                Silent::SignIn => ErrorCode::LoginRequired,
+                Silent::Consent => ErrorCode::ConsentRequired,
+            }
+        }
+        [] => ErrorCode::LoginRequired,
+        _ => ErrorCode::AccountSelectionRequired,
+    };
+    if !silent {
+        return Ok(None);
+    }
+    Ok(Some(
+        send_back(ctx, opened, browser, &[("error", error.name())]).await,
+    ))
+}
+
+fn new_account_page(
+    ctx: &Context,
+    asked: &Asked,
+    opened: &Opened,
+    browser: &Browser,
+    wrong: Option<Wrong>,
+) -> Response {
+    let (uri, sign_in) = (opened.uri(), opened.page("&sign_in=1"));
+    let client = opened.client.host();
+    let to = For {
+        action: PATH,
+        request: Some((&uri, &opened.client.client_id)),
+        client: Some(&client),
+        sign_in: &sign_in,
+        back: Some(&opened.request().redirect_uri),
+    };
+    sign_up_page(ctx, browser, asked, to, wrong)
+}
+
+/// What a scope asks for, in words.
+async fn asked_for(ctx: &Context, scope: &str) -> Result<(Vec<Words>, Vec<SetView>), OAuthError> {
+    let asked = Permissions::parse(scope)?;
+    let sets = ctx.oauth.set_views(ctx, &asked).await?;
+    Ok((asked.words(), sets))
 }
 
 /// The accounts of this browser that may answer the request. Where the client names one, only that.
@@ -301,15 +292,12 @@ fn sign_in_page(
         client: Some(opened.client.host()),
         identifier,
         wants_code: refused.as_ref().is_some_and(|r| r.wants_code),
+        passkeys: ctx.oauth.passkeys.is_some(),
         failure: refused.map(|r| r.why),
+        sign_up: opened.page("&sign_up=1"),
     };
-    page(
-        ctx,
-        Some(browser),
-        status,
-        &sign_in,
-        Some(&opened.request().redirect_uri),
-    )
+    let back = &opened.request().redirect_uri;
+    page_with_passkeys(ctx, browser, status, &sign_in, Some(back))
 }
 
 /// `POST /oauth/authorize`.
@@ -326,7 +314,10 @@ pub async fn answer(State(ctx): State<Context>, request: Request<Body>) -> Respo
             .bind(&mut opened, &browser, false, ctx.now_ms())
             .await?;
         match asked.value("do") {
-            Some("sign_in") => sign_in(&ctx, &asked, &mut opened, &mut browser).await,
+            Some("sign_in" | "code" | "passkey") => {
+                sign_in(&ctx, &asked, &mut opened, &mut browser).await
+            }
+            Some("sign_up") => create(&ctx, &asked, &mut opened, &mut browser).await,
             Some("allow") => allow(&ctx, &asked, &opened, &browser).await,
             Some("deny") => {
                 let error = [
@@ -347,17 +338,8 @@ async fn sign_in(
     opened: &mut Opened,
     browser: &mut Browser,
 ) -> Result<Response, OAuthError> {
-    match check_sign_in(ctx, asked).await {
-        Ok(account) => {
-            let now_ms = ctx.now_ms();
-            ctx.oauth.sign_in(browser, &account.did, now_ms).await?;
-            if opened.row.request.login_hint.is_some() {
-                // Whoever signed in is meant, whatever the client believed.
-                opened.row.request.login_hint = Some(account.did.to_string());
-            }
-            ctx.oauth.bind(opened, browser, true, now_ms).await?;
-            Ok(redirect(ctx, Some(browser), &opened.page("")))
-        }
+    match check_sign_in(ctx, asked, browser).await {
+        Ok(account) => go_on(ctx, &account.did, opened, browser).await,
         Err(refused) => {
             let identifier = asked.value("identifier").unwrap_or_default();
             Ok(sign_in_page(
@@ -369,6 +351,40 @@ async fn sign_in(
             ))
         }
     }
+}
+
+async fn create(
+    ctx: &Context,
+    asked: &Asked,
+    opened: &mut Opened,
+    browser: &mut Browser,
+) -> Result<Response, OAuthError> {
+    match sign_up(ctx, asked).await? {
+        Ok(did) => go_on(ctx, &did, opened, browser).await,
+        Err(wrong) => Ok(new_account_page(ctx, asked, opened, browser, Some(wrong))),
+    }
+}
+
+/// Signs an account in, and goes on to what it is asked.
+async fn go_on(
+    ctx: &Context,
+    did: &Did,
+    opened: &mut Opened,
+    browser: &mut Browser,
+) -> Result<Response, OAuthError> {
+    let now_ms = ctx.now_ms();
+    ctx.oauth.sign_in(browser, did, now_ms).await?;
+    let request = &mut opened.row.request;
+    if request.login_hint.is_some() || request.prompt == Some(Prompt::Create) {
+        // Whoever signed in is meant, whatever the client believed.
+        request.login_hint = Some(did.to_string());
+    }
+    if request.prompt == Some(Prompt::Create) {
+        // That is done, and what follows is to agree.
+        request.prompt = Some(Prompt::Consent);
+    }
+    ctx.oauth.bind(opened, browser, true, now_ms).await?;
+    Ok(redirect(ctx, Some(browser), &opened.page("")))
 }
 
 async fn allow(
@@ -384,39 +400,7 @@ async fn allow(
     {
         return Ok(redirect(ctx, Some(browser), &opened.page("&sign_in=1")));
     }
-    let oauth = &ctx.oauth;
-    // Two clicks make one code.
-    let _turn = match oauth.turn(&opened.name) {
-        Some(turn) => Some(turn.lock().await),
-        None => None,
-    };
-    if !oauth
-        .rows
-        .has(Kind::Request, &opened.name)
-        .map_err(server_error)?
-    {
-        return Err(OAuthError::request(
-            "This request has been answered already.",
-        ));
-    }
-    let code = fresh_secret()?;
-    let row = CodeRow {
-        request: opened.row.request.clone(),
-        client_key: opened.row.client_key.clone(),
-        did: did.to_owned(),
-    };
-    let mut batch = oauth.store.batch();
-    oauth.rows.delete(&mut batch, Kind::Request, &opened.name);
-    oauth.rows.put(
-        &mut batch,
-        Kind::Code,
-        &hash_secret(&code),
-        &row,
-        ctx.now_ms() + CODE_MS,
-    );
-    oauth.store.commit(batch).await.map_err(server_error)?;
-    let to = opened.request().answer(&oauth.issuer, &[("code", &code)]);
-    Ok(redirect(ctx, Some(browser), &to))
+    give_code(ctx, opened, browser, did).await
 }
 
 /// Sends the browser back with an error; the request is used up.

@@ -3,6 +3,7 @@
 use http::{HeaderMap, HeaderValue};
 use ues_oauth::{OAuthError, hash_secret, secret_matches};
 use ues_repo::syntax::Did;
+use ues_storage::Batch;
 
 use super::rows::{BrowserRow, Kind, SignedIn};
 use super::{OAuth, fresh_secret, server_error};
@@ -12,6 +13,8 @@ const COOKIE: &str = "ues-browser";
 const DAY_MS: u64 = 86_400_000;
 /// For how long somebody stays signed in.
 const SIGNED_IN_MS: u64 = 30 * DAY_MS;
+/// For how long a right password waits for the code that has to follow.
+const HALF_WAY_MS: u64 = 600_000;
 /// Accounts in one browser.
 const MAX_ACCOUNTS: usize = 16;
 
@@ -31,10 +34,19 @@ impl OAuth {
                 .rows
                 .get(Kind::Browser, &hash_secret(secret))
                 .map_err(server_error)?;
+            let mut accounts = row.unwrap_or_default().accounts;
+            for account in std::mem::take(&mut accounts) {
+                if self
+                    .ended_ms(&account.did)?
+                    .is_none_or(|ended| account.at_ms > ended)
+                {
+                    accounts.push(account);
+                }
+            }
             Ok::<_, OAuthError>(Browser {
                 secret: secret.to_owned(),
                 fresh: false,
-                accounts: row.unwrap_or_default().accounts,
+                accounts,
             })
         });
         match known {
@@ -45,6 +57,49 @@ impl OAuth {
                 accounts: Vec::new(),
             }),
         }
+    }
+
+    /// When all sign-ins of an account ended.
+    fn ended_ms(&self, did: &str) -> Result<Option<u64>, OAuthError> {
+        self.rows.get(Kind::Ended, did).map_err(server_error)
+    }
+
+    /// Ends the sign-ins of an account in all browsers; goes into `batch`.
+    pub fn end_browsers(&self, batch: &mut Batch, did: &Did, now_ms: u64) {
+        let until = now_ms + SIGNED_IN_MS;
+        self.rows
+            .put(batch, Kind::Ended, did.as_str(), &now_ms, until);
+    }
+
+    /// Notes who brought the right password in a browser, until they bring a code too.
+    pub(super) async fn put_half_way(
+        &self,
+        browser: &Browser,
+        did: &Did,
+        now_ms: u64,
+    ) -> Result<(), OAuthError> {
+        let mut batch = self.store.batch();
+        let until = now_ms + HALF_WAY_MS;
+        let row = SignedIn {
+            did: did.to_string(),
+            at_ms: now_ms,
+        };
+        self.rows
+            .put(&mut batch, Kind::HalfWay, &browser.hash(), &row, until);
+        self.store.commit(batch).await.map_err(server_error)?;
+        Ok(())
+    }
+
+    /// Who brought the right password in a browser, and owes the code.
+    pub(super) fn half_way(&self, browser: &Browser) -> Result<Option<Did>, OAuthError> {
+        let row: Option<SignedIn> = self
+            .rows
+            .get(Kind::HalfWay, &browser.hash())
+            .map_err(server_error)?;
+        let Some(row) = row else { return Ok(None) };
+        let ended = self.ended_ms(&row.did)?;
+        let did = Did::parse(&row.did).ok();
+        Ok(did.filter(|_| ended.is_none_or(|ended| row.at_ms > ended)))
     }
 
     /// Signs an account in. The browser gets another secret, so that who knew the old one gains nothing.
@@ -59,12 +114,16 @@ impl OAuth {
             0,
             SignedIn {
                 did: did.to_string(),
-                at_ms: now_ms,
+                // Later than the end of all others, be it in the same millisecond.
+                at_ms: self
+                    .ended_ms(did.as_str())?
+                    .map_or(now_ms, |ended| now_ms.max(ended + 1)),
             },
         );
         browser.accounts.truncate(MAX_ACCOUNTS);
         let mut batch = self.store.batch();
         self.rows.delete(&mut batch, Kind::Browser, &browser.hash());
+        self.rows.delete(&mut batch, Kind::HalfWay, &browser.hash());
         browser.secret = fresh_secret()?;
         browser.fresh = true;
         let row = BrowserRow {

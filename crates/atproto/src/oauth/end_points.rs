@@ -145,6 +145,8 @@ async fn push(ctx: &Context, request: Request<Body>) -> Result<(StatusCode, Valu
         }
         request.dpop_jkt = Some(proof.thumbprint);
     }
+    // Sets that cannot be had are refused now, not when the owner looks at them.
+    oauth.expanded(ctx, &request.scope).await?;
     let name = fresh_secret()?;
     let row = RequestRow {
         request,
@@ -248,7 +250,7 @@ async fn look(ctx: &Context, request: Request<Body>) -> Result<Value, OAuthError
     }
     if let Ok(claims) = oauth.tokens.verify(token, read.now_ms / 1000) {
         return Ok(json!({
-            "active": true, "token_type": "DPoP", "client_id": claims.client_id, "scope": claims.scope,
+            "active": true, "token_type": "DPoP", "client_id": claims.client_id, "scope": session.scope,
             "sub": claims.sub, "aud": claims.aud, "iss": claims.iss, "iat": claims.iat, "exp": claims.exp,
             "jti": claims.jti, "cnf": { "jkt": session.thumbprint },
         }));

@@ -82,17 +82,10 @@ impl OAuth {
             return Err(e);
         }
         must_be_active(ctx, &row.did)?;
+        let scope = self.expanded(ctx, &row.request.scope).await?;
         let client = &grant.caller.client;
-        let may_refresh = client.may_refresh();
-        self.begin(
-            code,
-            &row,
-            client.name(),
-            &grant.thumbprint,
-            may_refresh,
-            grant.now_ms,
-        )
-        .await
+        self.begin(code, &row, scope, client, &grant.thumbprint, grant.now_ms)
+            .await
     }
 
     fn check_code(&self, grant: &Grant<'_>, row: &CodeRow) -> Result<(), OAuthError> {
@@ -160,6 +153,15 @@ impl OAuth {
             return Err(ended());
         }
         must_be_active(ctx, &name.did)?;
+        let mut session = session;
+        if let Some(asked) = &session.asked {
+            match self.expanded(ctx, asked).await {
+                Ok(scope) => session.scope = scope,
+                Err(cause) => {
+                    tracing::warn!(%cause, client = session.client_id, "permission sets stay as they were");
+                }
+            }
+        }
         self.go_on(&name, session, grant.now_ms).await
     }
 }

@@ -3,18 +3,26 @@
 //! The protocol itself is in `ues-oauth`; here are its rows, its routes and its pages.
 
 mod account_page;
+mod asked;
 mod authorize;
 mod browser;
 mod clients;
+mod consent;
 mod end_points;
 mod grant;
 mod metadata;
 mod page;
+mod passkey_routes;
+mod passkeys;
+mod permission_sets;
 mod permit;
+mod qr;
 mod resource;
 mod rows;
+mod security_page;
 mod sessions;
 mod sign_in;
+mod sign_up;
 
 use axum::Router;
 use axum::routing::{get, post};
@@ -28,7 +36,7 @@ use ues_storage::{StorageError, Store};
 use crate::config::Config;
 use crate::context::Context;
 
-pub use authorize::Asked;
+pub use asked::Asked;
 pub use permit::{permit, permit_blob, permit_rpc, permit_writes};
 pub use resource::{bound_session, challenge};
 pub use sessions::ConnectedApp;
@@ -48,6 +56,9 @@ pub struct OAuth {
     replays: Mutex<Replays>,
     /// Taken while a code or a refresh token is used up.
     turns: Vec<AsyncMutex<()>>,
+    /// Where browsers have passkeys for this node, what waits for them.
+    passkeys: Option<passkeys::RelyingParty>,
+    sets: permission_sets::PermissionSets,
     issuer: String,
     /// Whether the node is on localhost: documents of applications may then lie anywhere.
     local: bool,
@@ -77,6 +88,8 @@ impl OAuth {
             replays: Mutex::default(),
             turns: (0..LOCKS).map(|_| AsyncMutex::default()).collect(),
             local: matches!(config.hostname(), "localhost" | "127.0.0.1" | "[::1]"),
+            passkeys: passkeys::RelyingParty::of(config),
+            sets: permission_sets::PermissionSets::default(),
             issuer,
         })
     }
@@ -140,6 +153,12 @@ pub fn routes(ctx: &Context) -> Router {
         .route(
             "/account",
             get(account_page::show).post(account_page::answer),
+        )
+        .route(passkey_routes::SCRIPT_PATH, get(passkey_routes::script))
+        .route(passkey_routes::PATH, post(passkey_routes::challenge))
+        .route(
+            security_page::PATH,
+            get(security_page::show).post(security_page::answer),
         )
         .with_state(ctx.clone())
 }

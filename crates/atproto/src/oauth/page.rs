@@ -7,6 +7,8 @@ use ues_oauth::{OAuthError, Words};
 use url::Url;
 
 use super::browser::Browser;
+use super::passkey_routes::{PATH, SCRIPT_PATH};
+use super::permission_sets::SetView;
 use crate::context::Context;
 use crate::web::guard;
 
@@ -21,7 +23,11 @@ pub struct SignInPage<'a> {
     pub client: Option<String>,
     pub identifier: &'a str,
     pub wants_code: bool,
+    /// Whether browsers may have passkeys for this node.
+    pub passkeys: bool,
     pub failure: Option<String>,
+    /// Where a new account is made.
+    pub sign_up: String,
 }
 
 /// An account that may be chosen.
@@ -45,6 +51,7 @@ pub struct ConsentPage<'a> {
     pub accounts: Vec<Choice>,
     pub other: String,
     pub permissions: Vec<Words>,
+    pub sets: Vec<SetView>,
 }
 
 #[derive(Template)]
@@ -59,6 +66,8 @@ struct FailurePage<'a> {
 pub struct AccountView {
     pub did: String,
     pub handle: String,
+    /// Where its ways in are.
+    pub security: String,
     pub apps: Vec<AppView>,
 }
 
@@ -88,6 +97,36 @@ pub fn page(
     template: &impl Template,
     back: Option<&str>,
 ) -> Response {
+    answer(ctx, browser, status, template, back, "")
+}
+
+/// A page with the one script that there is, which needs what it is allowed here and nothing else. Files of accounts
+/// are served from the same origin, so that the origin alone would be too much.
+pub fn page_with_passkeys(
+    ctx: &Context,
+    browser: &Browser,
+    status: StatusCode,
+    template: &impl Template,
+    back: Option<&str>,
+) -> Response {
+    let script = match &ctx.oauth.passkeys {
+        Some(_) => {
+            let node = ctx.config.endpoint();
+            format!("; script-src {node}{SCRIPT_PATH}; connect-src {node}{PATH}")
+        }
+        None => String::new(),
+    };
+    answer(ctx, Some(browser), status, template, back, &script)
+}
+
+fn answer(
+    ctx: &Context,
+    browser: Option<&Browser>,
+    status: StatusCode,
+    template: &impl Template,
+    back: Option<&str>,
+    script: &str,
+) -> Response {
     let mut response = match template.render() {
         Ok(html) => (status, Html(html)).into_response(),
         Err(cause) => {
@@ -98,7 +137,7 @@ pub fn page(
     // Browsers hold a form's redirect to its form-action, too.
     let back = back.and_then(form_target).unwrap_or_default();
     let policy = format!(
-        "default-src 'none'; style-src 'unsafe-inline'; form-action 'self' {back}; base-uri 'none'; frame-ancestors 'none'"
+        "default-src 'none'; style-src 'unsafe-inline'; form-action 'self' {back}; base-uri 'none'; frame-ancestors 'none'{script}"
     );
     guard(&mut response, &policy);
     set_cookie(ctx, browser, &mut response);

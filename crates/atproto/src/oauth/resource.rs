@@ -41,16 +41,15 @@ fn check(ctx: &Context, token: &str, parts: &Parts) -> Result<Session, OAuthErro
         did: claims.sub,
         session: claims.sid,
     };
-    if oauth.session(&name)?.is_none() {
-        return Err(wrong("the session of the access token has ended"));
-    }
+    let session = oauth.session(&name)?;
+    let session = session.ok_or_else(|| wrong("the session of the access token has ended"))?;
     Ok(Session {
         did: Did::parse(&name.did).map_err(server_error)?,
         scope: Scope::Granted,
         expires_at_s: claims.exp,
         granted: Some(Arc::new(Granted {
             client_id: claims.client_id,
-            permissions: Permissions::parse(&claims.scope)?,
+            permissions: Permissions::granted(&session.scope)?,
         })),
     })
 }

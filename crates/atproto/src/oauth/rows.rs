@@ -39,7 +39,11 @@ pub struct SessionRow {
     pub client_id: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_name: Option<String>,
+    /// What it may do, with permission sets written out.
     pub scope: String,
+    /// What was asked for, if permission sets were: what they grant is looked up again at each refresh.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<String>,
     /// Thumbprint of the key that proves each request.
     pub thumbprint: String,
     /// Thumbprint of the key by which a confidential client shows who it is.
@@ -83,6 +87,14 @@ pub enum Kind {
     Refresh = b'r',
     /// Hash of a cookie -> [`BrowserRow`].
     Browser = b'b',
+    /// Hash of a cookie -> [`SignedIn`], who brought the right password, and not yet the code that it wants besides.
+    HalfWay = b'h',
+    /// DID -> when all its sign-ins to the pages ended, in milliseconds since 1970.
+    Ended = b'e',
+    /// DID, zero byte, id of a client -> what the owner allowed it once.
+    Consent = b'a',
+    /// NSID of a permission set -> its lexicon as it was last found.
+    Set = b'l',
     /// Name of an assertion that was used -> nothing.
     Once = b'o',
 }
@@ -131,6 +143,19 @@ impl Rows {
 
     pub fn delete(&self, batch: &mut Batch, kind: Kind, key: &str) {
         batch.delete(&self.0, row_key(kind, key));
+    }
+
+    /// Deletes all rows of a kind whose keys begin so.
+    pub fn delete_all(
+        &self,
+        batch: &mut Batch,
+        kind: Kind,
+        start: &str,
+    ) -> Result<(), StorageError> {
+        for row in self.0.prefix(row_key(kind, start)) {
+            batch.delete(&self.0, row?.0);
+        }
+        Ok(())
     }
 
     /// The sessions of an account, each with its name.

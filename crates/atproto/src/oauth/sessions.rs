@@ -1,7 +1,7 @@
 //! The sessions of applications: begun by a code, kept by refresh tokens, ended by whoever may.
 
 use serde::Serialize;
-use ues_oauth::{ACCESS_LIFETIME_S, OAuthError, TokenFor, hash_secret};
+use ues_oauth::{ACCESS_LIFETIME_S, ClientMetadata, OAuthError, TokenFor, hash_secret};
 use ues_repo::syntax::Did;
 use ues_storage::{Batch, StorageError};
 
@@ -51,16 +51,18 @@ pub struct ConnectedApp {
 }
 
 impl OAuth {
-    /// Begins the session of a code; the code is used up in the same batch.
+    /// Begins the session of a code; the code is used up in the same batch. `scope` is what it may do, with permission
+    /// sets written out.
     pub(super) async fn begin(
         &self,
         code: &str,
         row: &CodeRow,
-        client_name: Option<String>,
+        scope: String,
+        client: &ClientMetadata,
         thumbprint: &str,
-        may_refresh: bool,
         now_ms: u64,
     ) -> Result<TokenAnswer, OAuthError> {
+        let may_refresh = client.may_refresh();
         let confidential = row.client_key.is_some();
         let longest = if confidential {
             CONFIDENTIAL_SESSION_MS
@@ -70,8 +72,9 @@ impl OAuth {
         let without_refresh = now_ms + ACCESS_LIFETIME_S * 1000;
         let mut session = SessionRow {
             client_id: row.request.client_id.clone(),
-            client_name,
-            scope: row.request.scope.clone(),
+            client_name: client.name(),
+            asked: (scope != row.request.scope).then(|| row.request.scope.clone()),
+            scope,
             thumbprint: thumbprint.to_owned(),
             client_key: row.client_key.clone(),
             created_ms: now_ms,
@@ -140,7 +143,7 @@ impl OAuth {
         let token = TokenFor {
             did: &name.did,
             client_id: &session.client_id,
-            scope: &session.scope,
+            scope: session.asked.as_ref().unwrap_or(&session.scope),
             session: &name.session,
             thumbprint: &session.thumbprint,
         };
@@ -158,6 +161,19 @@ impl OAuth {
     pub(super) fn session(&self, name: &SessionName) -> Result<Option<SessionRow>, OAuthError> {
         let key = session_key(&name.did, &name.session);
         self.rows.get(Kind::Session, &key).map_err(server_error)
+    }
+
+    /// Ends a session because its owner wishes so: what they agreed to is forgotten, too.
+    pub(super) async fn end_and_forget(&self, name: &SessionName) -> Result<(), OAuthError> {
+        let Some(session) = self.session(name)? else {
+            return Ok(());
+        };
+        let mut batch = self.store.batch();
+        let key = session_key(&name.did, &name.session);
+        self.rows.delete(&mut batch, Kind::Session, &key);
+        self.forget(&mut batch, &name.did, &session.client_id);
+        self.store.commit(batch).await.map_err(server_error)?;
+        Ok(())
     }
 
     /// Ends a session: its access tokens are refused from now on.
@@ -194,6 +210,6 @@ impl OAuth {
             let key = session_key(did.as_str(), &session);
             self.rows.delete(batch, Kind::Session, &key);
         }
-        Ok(())
+        self.forget_all(batch, did)
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use data_encoding::BASE64;
 use http::request::Parts;
-use http::{HeaderMap, header};
+use http::{HeaderMap, StatusCode, header};
 use ues_repo::repo::layout::Status;
 use ues_repo::syntax::Did;
 use zeroize::Zeroizing;
@@ -29,6 +29,8 @@ pub enum Auth {
     Session,
     /// A session of an account, of any kind.
     AnySession,
+    /// The same, or a token of the moderation service that the node trusts.
+    AnySessionOrModerator,
     /// A session that is not one of an account that was taken down.
     Live,
     /// The same, or a token of an account or service elsewhere for this very method.
@@ -115,6 +117,18 @@ pub async fn identify(
         Auth::Moderator => match scheme(headers)? {
             Some(Scheme::Bearer(token)) => moderation_service(ctx, nsid, token).await,
             _ => admin(ctx, headers),
+        },
+        Auth::AnySessionOrModerator => match scheme(headers)? {
+            Some(Scheme::Bearer(token)) if is_service_token(token) => {
+                match moderation_service(ctx, nsid, token).await {
+                    // As at the official server, what is no token of the service is judged as a session's.
+                    Err(e) if e.status() == StatusCode::UNAUTHORIZED => {
+                        by_token(ctx, Auth::AnySession, parts)
+                    }
+                    other => other,
+                }
+            }
+            _ => by_token(ctx, Auth::AnySession, parts),
         },
         Auth::DidHolder => match scheme(headers)? {
             Some(Scheme::Bearer(token)) => {

@@ -13,17 +13,19 @@ pub struct Words {
     pub grave: bool,
 }
 
-pub(super) fn words(permissions: &[Permission]) -> Vec<Words> {
-    permissions.iter().map(describe).collect()
+/// Permissions in words.
+pub fn words(permissions: &[Permission]) -> Vec<Words> {
+    permissions.iter().filter_map(describe).collect()
 }
 
-fn describe(permission: &Permission) -> Words {
+fn describe(permission: &Permission) -> Option<Words> {
     let words = |what: &str, detail: String, grave: bool| Words {
         what: what.to_owned(),
         detail,
         grave,
     };
-    match permission {
+    Some(match permission {
+        Permission::Include(_) => return None,
         Permission::Atproto => words("Know who you are", "Your handle and DID, which are public.".into(), false),
         Permission::Generic => words(
             "Use your account as you do",
@@ -85,7 +87,7 @@ fn describe(permission: &Permission) -> Words {
             "handle" => words("Change your handle", String::new(), true),
             _ => words("Change your identity", "Handle, keys and where your account lives.".into(), true),
         },
-    }
+    })
 }
 
 fn listed(verbs: &[&str]) -> String {

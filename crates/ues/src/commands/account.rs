@@ -86,14 +86,18 @@ Examples:
     #[command(after_help = "\
 Examples:
   ues account totp alice.test              shows what the authenticator scans
-  ues account totp alice.test --code 123456   from now on sign-ins ask for codes
+  ues account totp alice.test --code 123456   from now on sign-ins ask for codes; shows recovery codes
+  ues account totp alice.test --recovery   shows new recovery codes, for the day the authenticator is lost
   ues account totp alice.test --off        no longer")]
     Totp {
         /// Handle or DID
         account: String,
         /// The code that the authenticator shows
-        #[arg(long, conflicts_with = "off")]
+        #[arg(long, conflicts_with_all = ["off", "recovery"])]
         code: Option<String>,
+        /// Makes new recovery codes; the earlier ones are void
+        #[arg(long, conflicts_with = "off")]
+        recovery: bool,
         /// Asks for the password alone
         #[arg(long)]
         off: bool,
@@ -167,8 +171,19 @@ pub async fn run(context: &Context, command: Command) -> Outcome {
             end,
             end_all,
         } => sign_in::sessions(context, client, &account, end, end_all).await,
-        Command::Totp { account, code, off } => {
-            sign_in::totp(context, client, &account, code, off).await
+        Command::Totp {
+            account,
+            code,
+            recovery,
+            off,
+        } => {
+            let wish = match code {
+                Some(code) => sign_in::Wish::Confirm(code),
+                None if recovery => sign_in::Wish::Recovery,
+                None if off => sign_in::Wish::Off,
+                None => sign_in::Wish::Make,
+            };
+            sign_in::totp(context, client, &account, wish).await
         }
         Command::Deactivate { account } => {
             set_status(context, client, &account, "deactivated").await

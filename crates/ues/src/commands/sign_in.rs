@@ -47,45 +47,62 @@ pub async fn sessions(
     Ok(())
 }
 
-/// Makes, confirms or removes an account's second factor.
+/// What becomes of a second factor.
+pub enum Wish {
+    /// A secret is made, which waits for its first code.
+    Make,
+    /// Sign-ins ask for codes from now on, if this is the first.
+    Confirm(String),
+    /// New recovery codes.
+    Recovery,
+    /// Sign-ins ask for the password alone.
+    Off,
+}
+
+/// Makes, confirms or removes an account's second factor, or makes its recovery codes.
 ///
 /// # Errors
 /// What the node answers.
-pub async fn totp(
-    context: &Context,
-    client: &Client,
-    account: &str,
-    code: Option<String>,
-    off: bool,
-) -> Outcome {
+pub async fn totp(context: &Context, client: &Client, account: &str, wish: Wish) -> Outcome {
     let name = account_name(account)?;
-    if let Some(code) = code {
-        let input = json!({ "account": name, "code": code });
-        let value = client.admin_post("account/totp/confirm", &input).await?;
-        let line =
-            format!("Sign-ins of {account} ask for a code from now on; app passwords do not");
-        context.output.line(&value, line);
-        return Ok(());
-    }
-    let path = if off {
-        "account/totp/remove"
-    } else {
-        "account/totp"
+    let mut input = json!({ "account": name });
+    let path = match wish {
+        Wish::Make => "account/totp",
+        Wish::Confirm(code) => {
+            input["code"] = json!(code);
+            "account/totp/confirm"
+        }
+        Wish::Recovery => "account/totp/recovery",
+        Wish::Off => "account/totp/remove",
     };
-    let value = client.admin_post(path, &json!({ "account": name })).await?;
-    if off {
-        let line = format!("Sign-ins of {account} ask for the password alone");
-        context.output.line(&value, line);
-        return Ok(());
-    }
+    let value = client.admin_post(path, &input).await?;
     context.output.result(&value, |out| {
-        let uri = value["uri"].as_str().unwrap_or_default();
-        writeln!(out, "{uri}")?;
-        writeln!(
-            out,
-            "\nPut it into the authenticator (secret {STRONG}{}{STRONG:#}), then: ues account totp {account} --code CODE",
-            value["secret"].as_str().unwrap_or_default()
-        )
+        if let Some(uri) = value["uri"].as_str() {
+            let secret = value["secret"].as_str().unwrap_or_default();
+            return writeln!(
+                out,
+                "{uri}\n\nPut it into the authenticator (secret {STRONG}{secret}{STRONG:#}), then: ues account totp {account} --code CODE"
+            );
+        }
+        match value["totp"].as_bool() {
+            Some(true) => writeln!(
+                out,
+                "Sign-ins of {account} ask for a code from now on; app passwords do not"
+            )?,
+            Some(false) => writeln!(out, "Sign-ins of {account} ask for the password alone")?,
+            None => {}
+        }
+        let codes = value["recoveryCodes"].as_array();
+        if codes.is_some() {
+            writeln!(
+                out,
+                "\nRecovery codes, each good once in place of a code; they are shown only now:"
+            )?;
+        }
+        for code in codes.into_iter().flatten() {
+            writeln!(out, "  {STRONG}{}{STRONG:#}", code.as_str().unwrap_or_default())?;
+        }
+        Ok(())
     });
     Ok(())
 }

@@ -81,6 +81,7 @@ impl App for Operator {
             .route("/sessions/end", post(accounts::end_sessions))
             .route("/account/totp", post(second_factor::make))
             .route("/account/totp/confirm", post(second_factor::confirm))
+            .route("/account/totp/recovery", post(second_factor::new_codes))
             .route("/account/totp/remove", post(second_factor::remove))
             .route("/identity", get(identities::show))
             .route("/identity/sign", post(identities::sign))
