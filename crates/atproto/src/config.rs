@@ -44,6 +44,9 @@ pub struct Config {
     pub labeler: Option<String>,
     /// Bounds for calls that are passed on to other services.
     pub proxy: Proxy,
+    /// The bucket that new blobs go to; `None`: they stay in the node's store.
+    #[serde(skip)]
+    pub blob_bucket: Option<ues_repo::blob_store::S3Options>,
     /// Requests allowed by address and account.
     pub rate_limits: RateLimits,
     /// Bytes of blobs that an account may have unless it has a quota of its own; 0: as many as there is
@@ -84,6 +87,7 @@ impl Default for Config {
             report_service: None,
             labeler: None,
             proxy: Proxy::default(),
+            blob_bucket: None,
             rate_limits: RateLimits::default(),
             blob_quota: 0,
             sizes: Sizes::default(),

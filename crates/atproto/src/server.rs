@@ -10,6 +10,7 @@ use http::HeaderName;
 use http::header::WWW_AUTHENTICATE;
 use tokio::net::TcpListener;
 use tower_http::cors::{AllowHeaders, AllowMethods, Any, CorsLayer};
+use ues_repo::blob_store::{BlobStores, S3Blobs, S3OptionsError};
 use ues_repo::lexicon::{Lexicons, RegisterError};
 use ues_repo::repo::{RepoError, Repositories};
 use ues_repo::syntax::TidClock;
@@ -54,6 +55,9 @@ pub enum ServerError {
     /// The repositories cannot be opened.
     #[error(transparent)]
     Repo(#[from] RepoError),
+    /// The bucket for blobs cannot be used as it is configured.
+    #[error(transparent)]
+    Bucket(#[from] S3OptionsError),
     /// Identities cannot be had.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -91,7 +95,10 @@ impl Server {
         let lexicons = Lexicons::official();
         let methods = methods::all(&config, &lexicons)?;
         let keys = Arc::new(AccountKeys::open(&store, &node_keys.accounts)?);
-        let repos = Repositories::open(store.clone(), Arc::clone(&keys) as _)?;
+        let bucket = config.blob_bucket.as_ref();
+        let bucket = bucket.map(|options| S3Blobs::open(&store, options));
+        let content = BlobStores::new(&store, bucket.transpose()?);
+        let repos = Repositories::open_with(store.clone(), Arc::clone(&keys) as _, content)?;
         let signer = TokenSigner::new(&node_keys.sessions, service_did.clone());
         let census = Census::default();
         let taker = CensusTaker::open(store.clone(), repos.clone(), census.clone())?;

@@ -6,6 +6,8 @@
 use ues_data::Cid;
 use ues_storage::{Batch, BlockRef, ObjectId, StorageError};
 
+use crate::blob_store::{BlobReader, BlobStore, BlobStoreError, Content, Place};
+
 use crate::syntax::{Did, Tid};
 
 use super::blob_index;
@@ -20,7 +22,10 @@ use super::{RepoError, Repositories};
 const BY_PATH: u8 = 1;
 /// Marks rows by blob in the references.
 const BY_BLOB: u8 = 2;
-const META_VERSION: u8 = 1;
+/// Version of rows of blobs on the disk.
+const ON_DISK: u8 = 1;
+/// Version of rows of blobs in a bucket.
+const IN_BUCKET: u8 = 2;
 /// Length of a blob's multihash in keys: SHA-256 with its two bytes of prefix.
 pub(super) const HASH_BYTES: usize = 34;
 
@@ -35,8 +40,8 @@ pub struct BlobMeta {
     pub mime: String,
     /// When it was uploaded, milliseconds since 1970.
     pub uploaded_ms: u64,
-    /// Its content among the store's large objects.
-    pub object: ObjectId,
+    /// Where its content is.
+    pub place: Place,
     /// Slot under which this upload holds the content; each upload has its own.
     pub slot: u64,
 }
@@ -49,18 +54,34 @@ impl BlobMeta {
             size: stored.size,
             mime,
             uploaded_ms,
-            object: stored.object,
+            place: stored.place,
             slot: stored.slot,
+        }
+    }
+
+    /// Its content, held by the repository of this number.
+    #[must_use]
+    pub fn content(&self, owner: u64) -> Content {
+        let slot = self.slot;
+        Content {
+            place: self.place,
+            holder: BlockRef { owner, slot },
+            size: self.size,
         }
     }
 
     fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(57 + self.mime.len());
-        out.push(META_VERSION);
+        out.push(match self.place {
+            Place::Disk(_) => ON_DISK,
+            Place::Bucket => IN_BUCKET,
+        });
         out.extend_from_slice(&self.size.to_be_bytes());
         out.extend_from_slice(&self.uploaded_ms.to_be_bytes());
         out.extend_from_slice(&self.slot.to_be_bytes());
-        out.extend_from_slice(&self.object.0);
+        if let Place::Disk(object) = self.place {
+            out.extend_from_slice(&object.0);
+        }
         out.extend_from_slice(self.mime.as_bytes());
         out
     }
@@ -69,7 +90,7 @@ impl BlobMeta {
     pub(super) fn size_of(row: &[u8]) -> Option<u64> {
         let (&[version], rest) = row.split_first_chunk::<1>()?;
         let (size, _) = rest.split_first_chunk::<8>()?;
-        (version == META_VERSION).then(|| u64::from_be_bytes(*size))
+        matches!(version, ON_DISK | IN_BUCKET).then(|| u64::from_be_bytes(*size))
     }
 
     pub(super) fn decode(cid: Cid, bytes: &[u8]) -> Option<Self> {
@@ -77,14 +98,20 @@ impl BlobMeta {
         let (size, rest) = rest.split_first_chunk::<8>()?;
         let (uploaded, rest) = rest.split_first_chunk::<8>()?;
         let (slot, rest) = rest.split_first_chunk::<8>()?;
-        let (object, mime) = rest.split_first_chunk::<32>()?;
-        (version == META_VERSION).then_some(())?;
+        let (place, mime) = match version {
+            ON_DISK => {
+                let (object, mime) = rest.split_first_chunk::<32>()?;
+                (Place::Disk(ObjectId(*object)), mime)
+            }
+            IN_BUCKET => (Place::Bucket, rest),
+            _ => return None,
+        };
         Some(Self {
             cid,
             size: u64::from_be_bytes(*size),
             uploaded_ms: u64::from_be_bytes(*uploaded),
             slot: u64::from_be_bytes(*slot),
-            object: ObjectId(*object),
+            place,
             mime: std::str::from_utf8(mime).ok()?.to_owned(),
         })
     }
@@ -267,10 +294,24 @@ pub(super) fn remove(
     Ok(())
 }
 
+/// Where content is that is to be freed, and whose.
+fn read_trash(key: &[u8]) -> Option<(Place, BlockRef)> {
+    let (owner, rest) = key.split_first_chunk::<8>()?;
+    let (slot, object) = rest.split_first_chunk::<8>()?;
+    let place = match object {
+        [] => Place::Bucket,
+        object => Place::Disk(ObjectId(object.try_into().ok()?)),
+    };
+    let (owner, slot) = (u64::from_be_bytes(*owner), u64::from_be_bytes(*slot));
+    Some((place, BlockRef { owner, slot }))
+}
+
 fn discard(around: &Surroundings, owner: u64, meta: &BlobMeta, batch: &mut Batch) {
     let mut key = owner.to_be_bytes().to_vec();
     key.extend_from_slice(&meta.slot.to_be_bytes());
-    key.extend_from_slice(&meta.object.0);
+    if let Place::Disk(object) = meta.place {
+        key.extend_from_slice(&object.0);
+    }
     batch.put(&around.ks.blob_trash, key, []);
 }
 
@@ -328,43 +369,82 @@ impl Repositories {
             }
             batch.put(&around.ks.blobs, key, meta.encode());
             blob_index::entered(around, owner, &meta.cid, &mut batch);
+            if let (Place::Bucket, Some(bucket)) = (meta.place, around.content.bucket()) {
+                bucket.entered(meta.content(owner).holder, &mut batch);
+            }
             self.store().submit(batch)
         };
-        match ticket {
+        let entered = match ticket {
             Ok(ticket) => ticket.await.map(|_| ()),
             Err(e) => Err(e),
+        };
+        entered.map_err(|e| WriteError::Storage(e.to_string()))?;
+        if let (Place::Bucket, Some(bucket)) = (meta.place, around.content.bucket()) {
+            bucket.settled(meta.content(owner).holder);
         }
-        .map_err(|e| WriteError::Storage(e.to_string()))
+        Ok(())
     }
 
-    /// Frees the content of removed blobs; gives how many. Blocks on the disk.
-    pub fn empty_blob_trash(&self) -> Result<usize, StorageError> {
+    /// The content of a blob from an offset on; `None` when it is not there. Blocks.
+    ///
+    /// # Errors
+    /// [`BlobStoreError`].
+    pub fn open_blob(
+        &self,
+        owner: u64,
+        meta: &BlobMeta,
+        offset: u64,
+    ) -> Result<Option<Box<dyn BlobReader>>, BlobStoreError> {
+        self.around().content.open(&meta.content(owner), offset)
+    }
+
+    /// Frees content that was stored for this repository and is not let in as a blob. Blocks.
+    ///
+    /// # Errors
+    /// [`BlobStoreError`]; what is in a bucket is freed later then.
+    pub fn discard_blob(&self, owner: u64, stored: &StoredBlob) -> Result<(), BlobStoreError> {
+        let slot = stored.slot;
+        let holder = BlockRef { owner, slot };
+        let deleted = self.around().content.delete(stored.place, holder);
+        if let (Err(_), Some(bucket)) = (&deleted, self.around().content.bucket()) {
+            bucket.settled(holder);
+        }
+        deleted
+    }
+
+    /// Frees the content of removed blobs, and what uploads have left with which nobody goes on; gives how many. Blocks on
+    /// the disk, and on the service that a bucket is of.
+    ///
+    /// # Errors
+    /// [`BlobStoreError`]. What could not be freed is tried again the next time; all the rest is freed.
+    pub fn empty_blob_trash(&self) -> Result<usize, BlobStoreError> {
         let around = self.around();
-        let mut freed = 0;
+        let (mut freed, mut failed) = (0, None);
         for row in around.ks.blob_trash.prefix([]) {
             let (key, _) = row?;
-            let parts = key.split_first_chunk::<8>().and_then(|(owner, rest)| {
-                let (slot, object) = rest.split_first_chunk::<8>()?;
-                Some((
-                    u64::from_be_bytes(*owner),
-                    u64::from_be_bytes(*slot),
-                    object,
-                ))
-            });
-            if let Some((owner, slot, object)) = parts
-                && let Ok(object) = object.try_into()
-            {
-                around
-                    .store
-                    .objects()
-                    .delete(&ObjectId(object), BlockRef { owner, slot })?;
+            if let Some((place, holder)) = read_trash(&key) {
+                // When the service is down it need not be asked for each object.
+                if place == Place::Bucket && failed.is_some() {
+                    continue;
+                }
+                if let Err(error) = around.content.delete(place, holder) {
+                    failed = Some(error);
+                    continue;
+                }
             }
             let mut batch = around.store.batch();
             batch.delete(&around.ks.blob_trash, &key);
-            around.store.commit_blocking(batch)?;
+            around
+                .store
+                .commit_blocking(batch)
+                .map_err(StorageError::from)?;
             freed += 1;
         }
-        Ok(freed)
+        match (failed, around.content.bucket()) {
+            (Some(error), _) => Err(error),
+            (None, Some(bucket)) => Ok(freed + bucket.release_abandoned()?),
+            (None, None) => Ok(freed),
+        }
     }
 
     /// A blob of a repository.

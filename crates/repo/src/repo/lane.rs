@@ -16,6 +16,7 @@ use ues_data::Cid;
 use ues_data::mst::Tree;
 use ues_storage::Store;
 
+use crate::blob_store::BlobStores;
 use crate::crypto::SigningKey;
 use crate::syntax::{Did, TidClock};
 
@@ -73,6 +74,8 @@ pub(super) struct Surroundings {
     pub store: Store,
     pub ks: Keyspaces,
     pub clock: Arc<TidClock>,
+    /// Where the content of blobs is.
+    pub content: BlobStores,
     /// The log of repositories with several writers, if this node keeps one.
     pub operations: Arc<OnceLock<Arc<dyn OperationLog>>>,
 }

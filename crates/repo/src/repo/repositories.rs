@@ -10,6 +10,7 @@ use ues_data::Cid;
 use ues_data::mst::Tree;
 use ues_storage::{Batch, Committed, StorageError, Store};
 
+use crate::blob_store::{BlobStoreError, BlobStores};
 use crate::crypto::SigningKey;
 use crate::syntax::{Did, TidClock};
 
@@ -48,7 +49,7 @@ pub enum RepoError {
     Storage(#[from] StorageError),
     /// A blob's content cannot be read.
     #[error("the content of a blob cannot be read: {0}")]
-    Unreadable(String),
+    Unreadable(#[from] BlobStoreError),
     /// What is stored is not what was written.
     #[error("the repository of {did} is damaged: {reason}")]
     Damaged {
@@ -80,8 +81,18 @@ impl Surroundings {
 }
 
 impl Repositories {
-    /// Opens the repositories of a store.
+    /// Opens the repositories of a store, which keeps the content of their blobs too.
     pub fn open(store: Store, keys: Arc<dyn KeySource>) -> Result<Self, RepoError> {
+        let content = BlobStores::new(&store, None);
+        Self::open_with(store, keys, content)
+    }
+
+    /// The same with other places for the content of blobs.
+    pub fn open_with(
+        store: Store,
+        keys: Arc<dyn KeySource>,
+        content: BlobStores,
+    ) -> Result<Self, RepoError> {
         let ks = Keyspaces::open(&store)?;
         blob_index::build(&store, &ks)?;
         let last = ks.owners.prefix([]).next_back().transpose()?;
@@ -90,6 +101,7 @@ impl Repositories {
             store,
             ks,
             clock: Arc::new(TidClock::random()),
+            content,
             operations: Arc::default(),
         };
         Ok(Self {

@@ -13,6 +13,6 @@ pub use layers::{ConfigError, Layers, Origin};
 pub use setting::{Kind, Setting};
 pub use table::settings;
 pub use typed::{
-    Config, Datastore, Directory, LogFormat, Nats, Network, NetworkBlobs, NetworkKademlia,
+    BlobBackend, Config, Datastore, Directory, LogFormat, Nats, Network, NetworkBlobs, NetworkKademlia,
     NetworkStart, PinBackend, Pins, Role,
 };

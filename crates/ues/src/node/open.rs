@@ -36,6 +36,14 @@ pub enum NodeError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A file that the configuration names cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The node's keys cannot be had.
     #[error("the node's keys cannot be opened: {0}")]
     Keystore(KeystoreError),
@@ -99,8 +107,9 @@ impl Node {
         keys.server.admins.add("admin", &config.admin_password);
         keys.server.admins.add("operator", &secret);
         let cannot = |e: &dyn std::fmt::Display| NodeError::Server(e.to_string());
-        let server =
-            Server::new(settings::server(config), store, keys.server).map_err(|e| cannot(&e))?;
+        let mut options = settings::server(config);
+        options.blob_bucket = settings::bucket(config)?;
+        let server = Server::new(options, store, keys.server).map_err(|e| cannot(&e))?;
         operator::load_lexicons(server.context()).map_err(|e| cannot(&e))?;
         let index = Index::open(&data, server.context())?;
         let network =

@@ -1,8 +1,14 @@
 //! From the program's configuration to those of the parts.
 
-use ues_storage::StoreOptions;
+use std::path::PathBuf;
+use std::sync::Arc;
 
-use crate::config::{Config, Directory};
+use ues_repo::blob_store::S3Options;
+use ues_storage::StoreOptions;
+use zeroize::Zeroizing;
+
+use super::open::NodeError;
+use crate::config::{BlobBackend, Config, Directory};
 
 /// Options of the store.
 pub fn store(config: &Config) -> StoreOptions {
@@ -11,6 +17,34 @@ pub fn store(config: &Config) -> StoreOptions {
         memtable_bytes: config.storage.write_buffer_bytes,
         ..StoreOptions::default()
     }
+}
+
+/// The bucket that new blobs go to, if it is one.
+///
+/// # Errors
+/// When the file with the secret cannot be read.
+pub fn bucket(config: &Config) -> Result<Option<S3Options>, NodeError> {
+    let blobs = &config.blobs;
+    if blobs.backend == BlobBackend::Disk {
+        return Ok(None);
+    }
+    let secret = if blobs.s3_secret_key_file.is_empty() {
+        Zeroizing::new(blobs.s3_secret_key.clone())
+    } else {
+        let path = PathBuf::from(&blobs.s3_secret_key_file);
+        let text = std::fs::read_to_string(&path).map(Zeroizing::new);
+        let text = text.map_err(|source| NodeError::File { path, source })?;
+        Zeroizing::new(text.trim().to_owned())
+    };
+    Ok(Some(S3Options {
+        bucket: blobs.s3_bucket.clone(),
+        region: blobs.s3_region.clone(),
+        endpoint: blobs.s3_endpoint.clone(),
+        access_key: blobs.s3_access_key.clone(),
+        secret_key: Arc::new(secret),
+        path_style: blobs.s3_path_style,
+        prefix: blobs.s3_prefix.clone(),
+    }))
 }
 
 /// Configuration of the AT Protocol server.
