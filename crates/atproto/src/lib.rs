@@ -28,6 +28,7 @@ mod relays;
 mod remote_blobs;
 mod serve;
 mod server;
+mod tls;
 pub mod upkeep;
 mod web;
 mod xrpc;
@@ -54,7 +55,8 @@ pub use oauth::{ConnectedApp, OAuth};
 pub use preferences::{PreferenceError, Preferences};
 pub use quota::blob_quota;
 pub use remote_blobs::{BringBlob, RemoteBlobs};
-pub use server::{Server, ServerError};
+pub use server::{Server, ServerError, TlsDoor};
+pub use tls::{AcmeOptions, Redirect, Tls, TlsError, TlsOptions};
 pub use xrpc::{
     Auth, BlockingBody, Call, Caller, Feeder, Method, NoLexicon, Params, Pieces, Reply, XrpcError,
     blocking,

@@ -38,6 +38,8 @@ use crate::preferences::Preferences;
 use crate::proxy;
 use crate::relays;
 use crate::remote_blobs::RemoteBlobs;
+use crate::serve::Door;
+use crate::tls::{Redirect, Tls};
 use crate::upkeep;
 use crate::web;
 use crate::xrpc::{Dispatcher, Methods, NoLexicon, Uses, dispatch};
@@ -75,6 +77,16 @@ pub enum ServerError {
         /// Why.
         reason: RegisterError,
     },
+}
+
+/// Where clients come in by TLS.
+pub struct TlsDoor {
+    /// The port, usually 443.
+    pub listener: TcpListener,
+    /// The node's side of TLS.
+    pub tls: Tls,
+    /// Where those are sent who come without.
+    pub redirect: Redirect,
 }
 
 /// A node's AT Protocol server.
@@ -231,13 +243,40 @@ impl Server {
         listener: TcpListener,
         shutdown: impl Future<Output = ()>,
     ) -> io::Result<()> {
+        self.serve_with_tls(listener, None, shutdown).await
+    }
+
+    /// The same with a second listener, for TLS. The first is for clients on this machine then, and sends all others
+    /// to the second.
+    pub async fn serve_with_tls(
+        self,
+        listener: TcpListener,
+        tls: Option<TlsDoor>,
+        shutdown: impl Future<Output = ()>,
+    ) -> io::Result<()> {
         upkeep::start(&self.ctx);
         relays::start(&self.ctx);
         let hub = self.ctx.hub.clone();
         let router = self.router();
         let connections = self.ctx.config.connections.clone();
-        let served =
-            crate::serve::serve(listener, router, &connections, shutdown, || hub.stop()).await;
+        let mut doors = Vec::new();
+        let plain = match tls {
+            None => router,
+            Some(door) => {
+                doors.push(Door {
+                    listener: door.listener,
+                    tls: Some(door.tls),
+                    router: router.clone(),
+                });
+                door.redirect.before(router)
+            }
+        };
+        doors.push(Door {
+            listener,
+            tls: None,
+            router: plain,
+        });
+        let served = crate::serve::serve(doors, &connections, shutdown, || hub.stop()).await;
         self.stop();
         served
     }

@@ -51,6 +51,8 @@ pub struct Config {
     pub firehose: Firehose,
     /// Uploaded blobs.
     pub blobs: Blobs,
+    /// TLS of the node's own.
+    pub tls: Tls,
     /// The pin service.
     pub pins: Pins,
     /// The peer-to-peer network.
@@ -262,6 +264,36 @@ pub enum BlobBackend {
     Disk,
     /// Into a bucket of an S3 service.
     S3,
+}
+
+/// The `tls` section.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// Where clients come in by TLS.
+    pub listen: SocketAddr,
+    /// Whether an authority is asked for the certificate.
+    pub acme: bool,
+    /// The names that the certificate is for, and that lead to the node.
+    pub domains: Vec<String>,
+    /// Address that the authority may write to; empty for none.
+    pub mail: String,
+    /// The authority's directory.
+    pub acme_directory: String,
+    /// Roots for the authority's own certificate; empty for the system's.
+    pub acme_ca_file: String,
+    /// File with the certificate; empty for none.
+    pub cert: String,
+    /// File with its key.
+    pub key: String,
+}
+
+impl Tls {
+    /// Whether there is any.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.acme || !self.cert.is_empty()
+    }
 }
 
 /// The `pins` section.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use tokio::net::TcpListener;
-use ues_atproto::Server;
+use ues_atproto::{Server, TlsDoor};
 use ues_repo::crypto::keystore::KeystoreError;
 use ues_storage::{OpenError, Store};
 
@@ -154,6 +154,11 @@ impl Node {
         self.server.context().config.endpoint()
     }
 
+    /// Host, and port if it is not the scheme's, where clients reach it.
+    pub fn authority(&self) -> &str {
+        self.server.context().config.authority()
+    }
+
     /// Serves until `shutdown` completes, then closes everything.
     ///
     /// # Errors
@@ -161,6 +166,7 @@ impl Node {
     pub async fn serve(
         self,
         listener: TcpListener,
+        tls: Option<TlsDoor>,
         shutdown: impl Future<Output = ()>,
     ) -> std::io::Result<()> {
         let store = self.server.context().store.clone();
@@ -171,7 +177,7 @@ impl Node {
             shutdown.await;
             pinning.end_watching();
         };
-        let served = self.server.serve(listener, shutdown).await;
+        let served = self.server.serve_with_tls(listener, tls, shutdown).await;
         self.network.stop().await;
         side.stop().await;
         self.pinning.stop().await;

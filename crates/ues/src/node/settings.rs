@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use ues_atproto::{AcmeOptions, TlsOptions};
 use ues_repo::blob_store::S3Options;
 use ues_storage::StoreOptions;
 use zeroize::Zeroizing;
@@ -16,6 +17,32 @@ pub fn store(config: &Config) -> StoreOptions {
         block_cache_bytes: config.storage.cache_bytes,
         memtable_bytes: config.storage.write_buffer_bytes,
         ..StoreOptions::default()
+    }
+}
+
+/// Folder for what an authority gave.
+const TLS: &str = "tls";
+
+/// Where the certificate comes from, if the node has TLS.
+///
+/// # Errors
+/// A sentence about settings that contradict each other or are incomplete.
+pub fn tls(config: &Config) -> Result<Option<TlsOptions>, &'static str> {
+    let tls = &config.tls;
+    let path = |text: &String| (!text.is_empty()).then(|| PathBuf::from(text));
+    match (tls.acme, path(&tls.cert), path(&tls.key)) {
+        (false, None, None) => Ok(None),
+        (false, Some(certificate), Some(key)) => Ok(Some(TlsOptions::Files { certificate, key })),
+        (false, ..) => Err("tls.cert and tls.key belong together"),
+        (true, None, None) if tls.domains.is_empty() => Err("tls.acme needs tls.domains"),
+        (true, None, None) => Ok(Some(TlsOptions::Acme(AcmeOptions {
+            domains: tls.domains.clone(),
+            mail: tls.mail.clone(),
+            directory: tls.acme_directory.clone(),
+            roots: path(&tls.acme_ca_file),
+            folder: config.data.join(TLS),
+        }))),
+        (true, ..) => Err("either tls.acme or tls.cert, not both"),
     }
 }
 
@@ -102,11 +129,14 @@ fn service(url: &str, did: &str) -> Option<ues_atproto::ServiceAddress> {
     (!url.is_empty()).then(|| ues_atproto::ServiceAddress::new(url, did))
 }
 
-/// Where clients reach the node: what the configuration says, else localhost.
+/// Where clients reach the node: what the configuration says, else its first domain by TLS, else localhost.
 pub fn public_url(config: &Config) -> String {
-    if config.public_url.is_empty() {
-        format!("http://localhost:{}", config.listen.port())
-    } else {
-        config.public_url.clone()
+    match config.tls.domains.first() {
+        _ if !config.public_url.is_empty() => config.public_url.clone(),
+        Some(domain) if config.tls.is_on() => match config.tls.listen.port() {
+            443 => format!("https://{domain}"),
+            port => format!("https://{domain}:{port}"),
+        },
+        _ => format!("http://localhost:{}", config.listen.port()),
     }
 }
