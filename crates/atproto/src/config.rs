@@ -49,9 +49,8 @@ pub struct Config {
     pub blob_bucket: Option<ues_repo::blob_store::S3Options>,
     /// Requests allowed by address and account.
     pub rate_limits: RateLimits,
-    /// Bytes of blobs that an account may have unless it has a quota of its own; 0: as many as there is
-    /// room for.
-    pub blob_quota: u64,
+    /// How much an account may have unless it has quotas of its own.
+    pub quotas: crate::quota::Quotas,
     /// Sizes of what a client may send.
     pub sizes: Sizes,
     /// Times and counts that keep slow and numerous clients in bounds.
@@ -89,7 +88,7 @@ impl Default for Config {
             proxy: Proxy::default(),
             blob_bucket: None,
             rate_limits: RateLimits::default(),
-            blob_quota: 0,
+            quotas: crate::quota::Quotas::default(),
             sizes: Sizes::default(),
             connections: Connections::default(),
             firehose: Firehose::default(),

@@ -53,7 +53,7 @@ pub use moderation::{Act, Done, Report};
 pub use node_keys::{Admins, NodeKeys, NodeKeysError};
 pub use oauth::{ConnectedApp, OAuth};
 pub use preferences::{PreferenceError, Preferences};
-pub use quota::blob_quota;
+pub use quota::{Quotas, quotas};
 pub use remote_blobs::{BringBlob, RemoteBlobs};
 pub use server::{Server, ServerError, TlsDoor};
 pub use tls::{AcmeOptions, Redirect, Tls, TlsError, TlsOptions};

@@ -15,6 +15,7 @@ use super::blob_intake::StoredBlob;
 use super::lane::Surroundings;
 use super::layout::Keyspaces;
 use super::read::damaged;
+use super::usage::Usage;
 use super::write::WriteError;
 use super::{RepoError, Repositories};
 
@@ -227,6 +228,7 @@ impl RefChanges {
         around: &Surroundings,
         owner: u64,
         rev: &Tid,
+        usage: &mut Usage,
         batch: &mut Batch,
     ) -> Result<(), WriteError> {
         let storage = |e: StorageError| WriteError::Storage(e.to_string());
@@ -268,7 +270,7 @@ impl RefChanges {
                 }
             }
             if !kept && let Some(cid) = cid_of_hash(hash) {
-                remove(around, owner, &cid, batch).map_err(storage)?;
+                remove(around, owner, &cid, usage, batch).map_err(storage)?;
                 blob_index::forgotten(around, owner, &cid, batch).map_err(storage)?;
             }
         }
@@ -281,6 +283,7 @@ pub(super) fn remove(
     around: &Surroundings,
     owner: u64,
     cid: &Cid,
+    usage: &mut Usage,
     batch: &mut Batch,
 ) -> Result<(), StorageError> {
     let key = meta_key(owner, cid);
@@ -288,6 +291,7 @@ pub(super) fn remove(
         batch.delete(&around.ks.blobs, key);
         blob_index::removed(around, owner, cid, batch);
         if let Some(meta) = BlobMeta::decode(*cid, &bytes) {
+            usage.lose_blob(meta.size);
             discard(around, owner, &meta, batch);
         }
     }
@@ -324,12 +328,14 @@ pub(super) fn delete_all(
     for row in around.ks.blob_refs.prefix(owner.to_be_bytes()) {
         batch.delete(&around.ks.blob_refs, row?.0);
     }
+    let mut usage = Usage::default();
     for row in around.ks.blobs.prefix(owner.to_be_bytes()) {
         let (key, _) = row?;
         if let Some(cid) = key.get(8..).and_then(cid_of_hash) {
-            remove(around, owner, &cid, batch)?;
+            remove(around, owner, &cid, &mut usage, batch)?;
         }
     }
+    batch.delete(&around.ks.usage, owner.to_be_bytes());
     blob_index::remove_all(around, owner, batch)
 }
 
@@ -353,32 +359,34 @@ impl Repositories {
     ) -> Result<(), WriteError> {
         let around = self.around();
         let key = meta_key(owner, &meta.cid);
-        self.store().ready().await;
-        let ticket = {
-            // Between the look and the write nobody may remove the older entry.
-            let lane = self.lane(did);
-            let _no_commit_meanwhile = lane.state.lock().await;
-            let before = around
-                .ks
-                .blobs
-                .get(&key)
-                .map_err(|e| WriteError::Storage(e.to_string()))?;
-            let mut batch = self.store().batch();
-            if let Some(before) = before.and_then(|bytes| BlobMeta::decode(meta.cid, &bytes)) {
-                discard(around, owner, &before, &mut batch);
-            }
-            batch.put(&around.ks.blobs, key, meta.encode());
-            blob_index::entered(around, owner, &meta.cid, &mut batch);
-            if let (Place::Bucket, Some(bucket)) = (meta.place, around.content.bucket()) {
-                bucket.entered(meta.content(owner).holder, &mut batch);
-            }
-            self.store().submit(batch)
+        let storage = |e: StorageError| WriteError::Storage(e.to_string());
+        // From the look until the entry is durable nobody may remove the older one, enter another, or count.
+        let lane = self.lane(did);
+        let mut state = lane.state.lock().await;
+        lane.settle().await;
+        let mut usage = match state.as_ref() {
+            Some(state) => state.usage,
+            None => self.load_usage(did).await?,
         };
-        let entered = match ticket {
-            Ok(ticket) => ticket.await.map(|_| ()),
-            Err(e) => Err(e),
-        };
+        let before = around.ks.blobs.get(&key).map_err(storage)?;
+        let mut batch = self.store().batch();
+        if let Some(before) = before.and_then(|bytes| BlobMeta::decode(meta.cid, &bytes)) {
+            usage.lose_blob(before.size);
+            discard(around, owner, &before, &mut batch);
+        }
+        usage.gain_blob(meta.size);
+        usage.put(around, owner, &mut batch);
+        batch.put(&around.ks.blobs, key, meta.encode());
+        blob_index::entered(around, owner, &meta.cid, &mut batch);
+        if let (Place::Bucket, Some(bucket)) = (meta.place, around.content.bucket()) {
+            bucket.entered(meta.content(owner).holder, &mut batch);
+        }
+        let entered = self.store().commit(batch).await;
         entered.map_err(|e| WriteError::Storage(e.to_string()))?;
+        if let Some(state) = state.as_mut() {
+            state.usage = usage;
+        }
+        drop(state);
         if let (Place::Bucket, Some(bucket)) = (meta.place, around.content.bucket()) {
             bucket.settled(meta.content(owner).holder);
         }

@@ -11,6 +11,7 @@ use super::commit::Commit;
 use super::layout::read_record_value;
 use super::read::RepoView;
 use super::subjects;
+use super::usage;
 use super::{RepoError, Repositories};
 
 /// Problems that one report lists; more are counted only.
@@ -118,6 +119,11 @@ impl Repositories {
             report.problem("rows without a record after the last one".into());
         }
         self.check_blobs(&view, &mut report)?;
+        let counted = usage::count(self.around(), did, &view)?;
+        let noted = self.noted_usage(&view)?;
+        if let Some(noted) = noted.filter(|noted| *noted != counted) {
+            report.problem(format!("it is noted to hold {noted}, and holds {counted}"));
+        }
         if let Some(surplus) = subjects.surplus()? {
             report.problem(format!("{surplus} rows of subjects have no record"));
         }
@@ -139,7 +145,9 @@ impl Repositories {
             };
             match self.is_whole(owner, &meta) {
                 Ok(true) => report.blobs += 1,
-                Ok(false) => report.problem(format!("the blob {} is not what its CID says", meta.cid)),
+                Ok(false) => {
+                    report.problem(format!("the blob {} is not what its CID says", meta.cid))
+                }
                 // Deleted since the state that is looked at.
                 Err(None) if self.around().ks.blobs.get(&key)? != Some(value) => {}
                 Err(None) => report.problem(format!("the content of blob {} is missing", meta.cid)),

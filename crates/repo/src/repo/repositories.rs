@@ -21,6 +21,7 @@ use super::event::{CommitEvent, LogEvent};
 use super::lane::{Lane, LaneState, Request, Surroundings};
 use super::layout::{Head, Keyspaces, Status, head_key};
 use super::subjects::{self, Recent};
+use super::usage::{Room, Usage};
 use super::write::{Applied, CommitMeta, Write, WriteError};
 
 /// Lanes kept in memory before idle ones are dropped.
@@ -154,7 +155,9 @@ impl Repositories {
                 .await
                 .map_err(|e| WriteError::Storage(e.to_string()))??;
         }
+        let usage = self.load_usage(did).await?;
         Ok(LaneState {
+            usage,
             tree: Tree::load(head.data),
             head,
             key,
@@ -230,6 +233,7 @@ impl Repositories {
         batch.put(&around.ks.heads, head_key(did), head.encode());
         batch.put(&around.ks.owners, owner.to_be_bytes(), head_key(did));
         subjects::mark(around, owner, &mut batch);
+        Usage::default().put(around, owner, &mut batch);
         if status.is_active() {
             let time = around.now();
             batch.append_event(
@@ -276,11 +280,25 @@ impl Repositories {
         writes: Vec<Write>,
         swap_commit: Option<Cid>,
     ) -> Result<Applied, WriteError> {
+        let room = Room::default();
+        self.apply_writes_within(did, writes, swap_commit, room)
+            .await
+    }
+
+    /// The same, refused when the repository would be larger than it may be.
+    pub async fn apply_writes_within(
+        &self,
+        did: &Did,
+        writes: Vec<Write>,
+        swap_commit: Option<Cid>,
+        room: Room,
+    ) -> Result<Applied, WriteError> {
         let (answer, outcome) = oneshot::channel();
         let lane = self.lane(did);
         if lane.push(Request {
             writes,
             swap_commit,
+            room,
             answer,
         }) {
             let this = self.clone();

@@ -5,14 +5,16 @@
 
 pub mod file;
 pub mod layers;
+pub mod serving;
 pub mod setting;
 pub mod table;
 pub mod typed;
 
 pub use layers::{ConfigError, Layers, Origin};
+pub use serving::{BlobBackend, Blobs, Tls};
 pub use setting::{Kind, Setting};
 pub use table::settings;
 pub use typed::{
-    BlobBackend, Config, Datastore, Directory, LogFormat, Nats, Network, NetworkBlobs, NetworkKademlia,
+    Config, Datastore, Directory, LogFormat, Nats, Network, NetworkBlobs, NetworkKademlia,
     NetworkStart, PinBackend, Pins, Role,
 };

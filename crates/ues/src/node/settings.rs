@@ -109,7 +109,11 @@ pub fn server(config: &Config) -> ues_atproto::Config {
     server.proxy.allow_private_addresses = config.proxy.allow_private_addresses;
     server.rate_limits.enabled = config.rate_limits.enabled;
     server.rate_limits.bypass_ips = config.rate_limits.trusted_ips.clone();
-    server.blob_quota = config.quota.blob_bytes;
+    server.quotas = ues_atproto::Quotas {
+        blob_bytes: Some(config.quota.blob_bytes),
+        records: Some(config.quota.records),
+        record_bytes: Some(config.quota.record_bytes),
+    };
     server.sizes.blob = config.limits.blob_bytes;
     server.sizes.import = config.limits.import_bytes;
     server.connections.max = config.limits.connections as usize;
