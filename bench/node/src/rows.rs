@@ -1,6 +1,8 @@
 //! The rows of the comparison.
 
+mod fanout;
 pub mod large;
+mod overhead;
 mod stream;
 pub mod writes;
 
@@ -20,6 +22,8 @@ pub async fn run(server: &Server, options: &Options, report: &mut Report) -> Res
     writes::run(server, options, report).await?;
     large::run(server, options, report).await?;
     stream::run(server, options, report).await?;
+    overhead::run(server, options, report).await?;
+    fanout::run(server, options, report).await?;
     let (now, peak) = server.memory()?;
     report.add(server.side, "memory after all", now as f64 / 1e6, "MB");
     tokio::time::sleep(REST).await;

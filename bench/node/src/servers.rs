@@ -10,6 +10,7 @@ use serde::Serialize;
 use tempfile::TempDir;
 
 use crate::client::Connection;
+use crate::service;
 
 /// Which server a figure belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, clap::ValueEnum)]
@@ -36,6 +37,8 @@ pub struct Server {
     pub side: Side,
     /// Where it listens on the loopback.
     pub port: u16,
+    /// Where the service listens that our node passes calls on to.
+    pub service: u16,
     process: Process,
     _directory: Option<Process>,
     data: TempDir,
@@ -78,12 +81,14 @@ fn node_script(name: &str) -> Command {
     command
 }
 
-fn ues(port: u16, data: &Path) -> Command {
+fn ues(port: u16, data: &Path, service: u16) -> Command {
     let mut command = Command::new(root().join("target/release/ues"));
     command
         .args(["up", "--listen", &format!("127.0.0.1:{port}"), "--data"])
         .arg(data.join("data"))
-        .env("UES_RATE_LIMITS_ENABLED", "false");
+        .env("UES_RATE_LIMITS_ENABLED", "false")
+        .env("UES_APPVIEW_URL", format!("http://127.0.0.1:{service}"))
+        .env("UES_PROXY_ALLOW_PRIVATE_ADDRESSES", "true");
     command
 }
 
@@ -92,8 +97,9 @@ impl Server {
     pub async fn start(side: Side) -> Result<Self> {
         let data = tempfile::tempdir()?;
         let port = free_port()?;
+        let service = service::start().await?;
         let (process, directory) = match side {
-            Side::Ours => (spawn(&mut ues(port, data.path()))?, None),
+            Side::Ours => (spawn(&mut ues(port, data.path(), service))?, None),
             Side::Theirs => {
                 let plc = free_port()?;
                 let directory = spawn(node_script("plc.mjs").arg(plc.to_string()))?;
@@ -110,6 +116,7 @@ impl Server {
         Ok(Self {
             side,
             port,
+            service,
             process,
             _directory: directory,
             data,
@@ -136,7 +143,7 @@ impl Server {
             std::fs::write("/proc/sys/vm/drop_caches", "3").context("emptying the file cache")?;
         }
         let begun = Instant::now();
-        self.process = spawn(&mut ues(self.port, self.data.path()))?;
+        self.process = spawn(&mut ues(self.port, self.data.path(), self.service))?;
         answers(self.port, "/xrpc/_health", Duration::from_secs(120)).await?;
         Ok(begun.elapsed())
     }

@@ -44,11 +44,13 @@ pub struct Config {
     pub labeler: Option<String>,
     /// Bounds for calls that are passed on to other services.
     pub proxy: Proxy,
+    /// The bucket that new blobs go to; `None`: they stay in the node's store.
+    #[serde(skip)]
+    pub blob_bucket: Option<ues_repo::blob_store::S3Options>,
     /// Requests allowed by address and account.
     pub rate_limits: RateLimits,
-    /// Bytes of blobs that an account may have unless it has a quota of its own; 0: as many as there is
-    /// room for.
-    pub blob_quota: u64,
+    /// How much an account may have unless it has quotas of its own.
+    pub quotas: crate::quota::Quotas,
     /// Sizes of what a client may send.
     pub sizes: Sizes,
     /// Times and counts that keep slow and numerous clients in bounds.
@@ -84,8 +86,9 @@ impl Default for Config {
             report_service: None,
             labeler: None,
             proxy: Proxy::default(),
+            blob_bucket: None,
             rate_limits: RateLimits::default(),
-            blob_quota: 0,
+            quotas: crate::quota::Quotas::default(),
             sizes: Sizes::default(),
             connections: Connections::default(),
             firehose: Firehose::default(),

@@ -30,6 +30,7 @@ mod relays;
 mod remote_blobs;
 mod serve;
 mod server;
+mod tls;
 pub mod upkeep;
 mod web;
 mod xrpc;
@@ -54,9 +55,10 @@ pub use moderation::{Act, Done, Report};
 pub use node_keys::{Admins, NodeKeys, NodeKeysError};
 pub use oauth::{ConnectedApp, OAuth};
 pub use preferences::{PreferenceError, Preferences};
-pub use quota::blob_quota;
+pub use quota::{Quotas, quotas};
 pub use remote_blobs::{BringBlob, RemoteBlobs};
-pub use server::{Server, ServerError};
+pub use server::{Server, ServerError, TlsDoor};
+pub use tls::{AcmeOptions, Redirect, Tls, TlsError, TlsOptions};
 pub use xrpc::{
     Auth, BlockingBody, Call, Caller, Feeder, Method, NoLexicon, Params, Pieces, Reply, XrpcError,
     blocking,

@@ -1,4 +1,4 @@
-//! Connections: HTTP/1.1 and HTTP/2 on one port, patience with slow clients, a stop that lets
+//! Connections: HTTP/1.1 and HTTP/2, with TLS or without, patience with slow clients, a stop that lets
 //! requests end.
 
 use std::convert::Infallible;
@@ -18,20 +18,31 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tower::Service;
 
 use crate::config::Connections;
+use crate::tls::Tls;
 
 /// Pause after the system refused a connection, for want of file descriptors for example.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves a router until `shutdown` completes; then no connection is accepted any more, requests in
+/// Where clients come in, and what they find.
+pub struct Door {
+    /// Where.
+    pub listener: TcpListener,
+    /// With TLS, or without.
+    pub tls: Option<Tls>,
+    /// What.
+    pub router: Router,
+}
+
+/// Serves until `shutdown` completes; then no connection is accepted any more, requests in
 /// flight end, and `before_drain` has told those who stay connected for long.
 pub async fn serve(
-    listener: TcpListener,
-    router: Router,
+    doors: Vec<Door>,
     config: &Connections,
     shutdown: impl Future<Output = ()>,
     before_drain: impl FnOnce(),
@@ -39,37 +50,15 @@ pub async fn serve(
     let server = builder(config);
     let graceful = GracefulShutdown::new();
     let room = Arc::new(Semaphore::new(config.max));
-    let mut shutdown = std::pin::pin!(shutdown);
-    loop {
-        let accepted = async {
-            let place = Arc::clone(&room).acquire_owned().await;
-            (place, listener.accept().await)
-        };
-        let (place, accepted) = tokio::select! {
-            () = &mut shutdown => break,
-            accepted = accepted => accepted,
-        };
-        let (stream, peer) = match accepted {
-            Ok(accepted) => accepted,
-            Err(cause) => {
-                tracing::warn!(%cause, "a connection was not accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        let serving = serve_one(
-            server.clone(),
-            graceful.watcher(),
-            stream,
-            peer,
-            router.clone(),
-        );
-        tokio::spawn(async move {
-            serving.await;
-            drop(place);
-        });
+    let doors = doors.into_iter().map(|door| {
+        let (server, room) = (server.clone(), Arc::clone(&room));
+        accept(door, server, &graceful, room, config.header_timeout())
+    });
+    tokio::select! {
+        () = shutdown => {}
+        // No door is left on its own.
+        _ = futures::future::join_all(doors) => {}
     }
-    drop(listener);
     before_drain();
     if tokio::time::timeout(config.shutdown_grace(), graceful.shutdown())
         .await
@@ -78,6 +67,47 @@ pub async fn serve(
         tracing::warn!("some requests did not end in time");
     }
     Ok(())
+}
+
+/// Accepts connections for ever.
+async fn accept(
+    door: Door,
+    server: Builder<TokioExecutor>,
+    graceful: &GracefulShutdown,
+    room: Arc<Semaphore>,
+    patience: Duration,
+) {
+    let Door {
+        listener,
+        tls,
+        router,
+    } = door;
+    loop {
+        let place = Arc::clone(&room).acquire_owned().await;
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(cause) => {
+                tracing::warn!(%cause, "a connection was not accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        // Answers are small; waiting for more to send only makes them late.
+        let _ = stream.set_nodelay(true);
+        let (server, watcher, router) = (server.clone(), graceful.watcher(), router.clone());
+        let tls = tls.clone();
+        tokio::spawn(async move {
+            match tls {
+                None => serve_one(server, watcher, stream, peer, router).await,
+                Some(tls) => match tls.accept(stream, patience).await {
+                    Ok(Some(stream)) => serve_one(server, watcher, stream, peer, router).await,
+                    Ok(None) => {}
+                    Err(cause) => tracing::debug!(%peer, %cause, "a TLS handshake failed"),
+                },
+            }
+            drop(place);
+        });
+    }
 }
 
 fn builder(config: &Connections) -> Builder<TokioExecutor> {
@@ -101,12 +131,10 @@ fn builder(config: &Connections) -> Builder<TokioExecutor> {
 async fn serve_one(
     server: Builder<TokioExecutor>,
     watcher: Watcher,
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     peer: SocketAddr,
     router: Router,
 ) {
-    // Answers are small; waiting for more to send only makes them late.
-    let _ = stream.set_nodelay(true);
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
         let mut router = router.clone();

@@ -10,6 +10,7 @@ use http::HeaderName;
 use http::header::WWW_AUTHENTICATE;
 use tokio::net::TcpListener;
 use tower_http::cors::{AllowHeaders, AllowMethods, Any, CorsLayer};
+use ues_repo::blob_store::{BlobStores, S3Blobs, S3OptionsError};
 use ues_repo::lexicon::{Lexicons, RegisterError};
 use ues_repo::repo::{RepoError, Repositories};
 use ues_repo::syntax::TidClock;
@@ -37,6 +38,8 @@ use crate::preferences::Preferences;
 use crate::proxy;
 use crate::relays;
 use crate::remote_blobs::RemoteBlobs;
+use crate::serve::Door;
+use crate::tls::{Redirect, Tls};
 use crate::upkeep;
 use crate::web;
 use crate::xrpc::{Dispatcher, Methods, NoLexicon, Uses, dispatch};
@@ -54,6 +57,9 @@ pub enum ServerError {
     /// The repositories cannot be opened.
     #[error(transparent)]
     Repo(#[from] RepoError),
+    /// The bucket for blobs cannot be used as it is configured.
+    #[error(transparent)]
+    Bucket(#[from] S3OptionsError),
     /// Identities cannot be had.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -71,6 +77,16 @@ pub enum ServerError {
         /// Why.
         reason: RegisterError,
     },
+}
+
+/// Where clients come in by TLS.
+pub struct TlsDoor {
+    /// The port, usually 443.
+    pub listener: TcpListener,
+    /// The node's side of TLS.
+    pub tls: Tls,
+    /// Where those are sent who come without.
+    pub redirect: Redirect,
 }
 
 /// A node's AT Protocol server.
@@ -91,7 +107,10 @@ impl Server {
         let lexicons = Lexicons::official();
         let methods = methods::all(&config, &lexicons)?;
         let keys = Arc::new(AccountKeys::open(&store, &node_keys.accounts)?);
-        let repos = Repositories::open(store.clone(), Arc::clone(&keys) as _)?;
+        let bucket = config.blob_bucket.as_ref();
+        let bucket = bucket.map(|options| S3Blobs::open(&store, options));
+        let content = BlobStores::new(&store, bucket.transpose()?);
+        let repos = Repositories::open_with(store.clone(), Arc::clone(&keys) as _, content)?;
         let signer = TokenSigner::new(&node_keys.sessions, service_did.clone());
         let census = Census::default();
         let taker = CensusTaker::open(store.clone(), repos.clone(), census.clone())?;
@@ -226,13 +245,40 @@ impl Server {
         listener: TcpListener,
         shutdown: impl Future<Output = ()>,
     ) -> io::Result<()> {
+        self.serve_with_tls(listener, None, shutdown).await
+    }
+
+    /// The same with a second listener, for TLS. The first is for clients on this machine then, and sends all others
+    /// to the second.
+    pub async fn serve_with_tls(
+        self,
+        listener: TcpListener,
+        tls: Option<TlsDoor>,
+        shutdown: impl Future<Output = ()>,
+    ) -> io::Result<()> {
         upkeep::start(&self.ctx);
         relays::start(&self.ctx);
         let hub = self.ctx.hub.clone();
         let router = self.router();
         let connections = self.ctx.config.connections.clone();
-        let served =
-            crate::serve::serve(listener, router, &connections, shutdown, || hub.stop()).await;
+        let mut doors = Vec::new();
+        let plain = match tls {
+            None => router,
+            Some(door) => {
+                doors.push(Door {
+                    listener: door.listener,
+                    tls: Some(door.tls),
+                    router: router.clone(),
+                });
+                door.redirect.before(router)
+            }
+        };
+        doors.push(Door {
+            listener,
+            tls: None,
+            router: plain,
+        });
+        let served = crate::serve::serve(doors, &connections, shutdown, || hub.stop()).await;
         self.stop();
         served
     }

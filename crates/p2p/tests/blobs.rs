@@ -209,9 +209,13 @@ async fn wrong_bytes_are_not_kept_and_a_lost_connection_is_taken_up_again() {
         .unwrap()
         .unwrap();
     assert_eq!((meta.size, meta.mime.as_str()), (3_000_000, "text/plain"));
-    let mut reader = device.store.objects().open(&meta.object).unwrap().unwrap();
+    let repos = device.replicas.repos();
+    let owner = repos.head(&device.did).unwrap().unwrap().owner;
+    let mut reader = repos.open_blob(owner, &meta, 0).unwrap().unwrap();
     let mut stored = Vec::new();
-    std::io::Read::read_to_end(&mut reader, &mut stored).unwrap();
+    while let Some(piece) = reader.next_chunk().unwrap() {
+        stored.extend_from_slice(&piece);
+    }
     assert_eq!(stored, content);
     assert_eq!(demand.status(&device.did).unwrap().missing, 0);
 }

@@ -54,7 +54,7 @@ fn mark(n: usize) -> String {
     format!("mark-{n:08}-mark")
 }
 
-async fn write_mark(connection: &mut Connection, did: &str, n: usize) -> Result<()> {
+pub async fn write_mark(connection: &mut Connection, did: &str, n: usize) -> Result<()> {
     let rkey = mark(n);
     let body = format!(
         r#"{{"repo":"{did}","collection":"com.example.mark","rkey":"{rkey}","record":{{"$type":"com.example.mark","n":{n}}}}}"#
@@ -64,7 +64,7 @@ async fn write_mark(connection: &mut Connection, did: &str, n: usize) -> Result<
 }
 
 /// The number in a frame's mark, if it has one.
-fn read_mark(frame: &[u8]) -> Option<usize> {
+pub fn read_mark(frame: &[u8]) -> Option<usize> {
     let at = memmem::find(frame, b"mark-")?;
     let digits = frame.get(at + 5..at + 13)?;
     std::str::from_utf8(digits).ok()?.parse().ok()

@@ -49,6 +49,12 @@ pub struct Account {
     /// Bytes of blobs that it may have, 0 for as many as there is room for; `None`: what all may.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blob_quota: Option<u64>,
+    /// Records that it may have, in the same way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record_quota: Option<u64>,
+    /// Bytes of records that it may have, in the same way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record_bytes_quota: Option<u64>,
 }
 
 impl Account {
@@ -69,6 +75,8 @@ impl Account {
             invite_code: None,
             invites_disabled: false,
             blob_quota: None,
+            record_quota: None,
+            record_bytes_quota: None,
         }
     }
 

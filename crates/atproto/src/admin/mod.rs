@@ -18,7 +18,7 @@ pub use invites::{disable_invites, make_invites, set_account_invites};
 pub use labels::put_label;
 pub use letters::{send_again, send_password_reset};
 pub(crate) use page::routes;
-pub use quota::set_blob_quota;
+pub use quota::{NewQuotas, set_quotas};
 pub use reports::mark_report;
 pub use search::find_accounts;
 pub use sessions::end_sessions;

@@ -3,12 +3,12 @@
 use axum::body::Body;
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
-use http::{HeaderValue, header};
+use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 use ues_data::parse_cid;
+use ues_repo::blob_store::{BlobReader, BlobStoreError};
 use ues_repo::repo::blobs::BlobMeta;
-use ues_repo::repo::{BlobIntake, StoredBlob};
-use ues_storage::{BlockRef, ObjectReader};
+use ues_repo::repo::{BlobIntake, BlobIntakeError, StoredBlob};
 
 use crate::context::Context;
 use crate::lifecycle;
@@ -70,18 +70,18 @@ async fn upload_blob(mut call: Call) -> Result<Reply, XrpcError> {
     }
     let rest = gathered.freeze();
     let first = first.unwrap_or_else(|| rest.slice(..SNIFF.min(rest.len())));
-    let finish = move || push(intake, &rest)?.finish().map_err(XrpcError::internal);
+    let finish = move || push(intake, &rest)?.finish().map_err(intake_error);
     let stored = blocking(finish).await?;
     let down = call.ctx.takedowns.get(&did, &Target::Blob(stored.cid));
     if down.map_err(XrpcError::internal)?.is_some() {
-        discard(&call.ctx, owner, stored).await?;
+        discard(&call.ctx, owner, stored).await;
         let message = "Blob has been takendown, cannot re-upload";
         return Err(XrpcError::invalid(message));
     }
     let _room = match room_for_blob(&call.ctx, &did, &stored.cid, stored.size).await {
         Ok(room) => room,
         Err(refused) => {
-            discard(&call.ctx, owner, stored).await?;
+            discard(&call.ctx, owner, stored).await;
             return Err(refused);
         }
     };
@@ -100,24 +100,44 @@ async fn upload_blob(mut call: Call) -> Result<Reply, XrpcError> {
     } }))
 }
 
-/// Frees what was stored and is not let in.
-async fn discard(ctx: &Context, owner: u64, stored: StoredBlob) -> Result<(), XrpcError> {
-    let objects = ctx.store.objects();
-    let holder = BlockRef {
-        slot: stored.slot,
-        ..ctx.repos.blob_holder(owner)
-    };
-    let freed = move || {
-        objects
-            .delete(&stored.object, holder)
-            .map_err(XrpcError::internal)
-    };
-    blocking(freed).await.map(drop)
+/// Frees what was stored and is not let in. A failure does not change why it is not.
+async fn discard(ctx: &Context, owner: u64, stored: StoredBlob) {
+    let repos = ctx.repos.clone();
+    let freed = tokio::task::spawn_blocking(move || repos.discard_blob(owner, &stored)).await;
+    match freed {
+        Ok(Ok(())) => {}
+        Ok(Err(cause)) => tracing::warn!(%cause, "the content of a refused blob is not freed"),
+        Err(cause) => tracing::warn!(%cause, "the content of a refused blob is not freed"),
+    }
 }
 
 fn push(mut intake: BlobIntake, part: &[u8]) -> Result<BlobIntake, XrpcError> {
-    intake.push(part).map_err(XrpcError::internal)?;
+    intake.push(part).map_err(store_error)?;
     Ok(intake)
+}
+
+fn intake_error(error: BlobIntakeError) -> XrpcError {
+    match error {
+        BlobIntakeError::Store(e) => store_error(e),
+        other => XrpcError::internal(other),
+    }
+}
+
+/// What a client is told when the content of blobs cannot be had or kept. Where it lies is the operator's to know.
+fn store_error(error: BlobStoreError) -> XrpcError {
+    match error {
+        BlobStoreError::Storage(_) | BlobStoreError::Damaged(_) => XrpcError::internal(error),
+        other => {
+            tracing::error!(cause = %other, "the blob store fails");
+            let message =
+                "The server cannot reach the place where it keeps blobs. Try again later.";
+            XrpcError::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "BlobStoreUnavailable",
+                message,
+            )
+        }
+    }
 }
 
 /// Runs what blocks on the disk on a thread for it.
@@ -186,10 +206,11 @@ async fn get_blob(call: Call) -> Result<Reply, XrpcError> {
         meta = here()?;
     }
     let meta = meta.ok_or_else(not_found)?;
-    let objects = call.ctx.store.objects();
-    let object = meta.object;
-    let reader = blocking(move || objects.open(&object).map_err(XrpcError::internal)).await?;
-    let reader = reader.ok_or_else(not_found)?;
+    let head = repos.head(&account.did).map_err(XrpcError::internal)?;
+    let owner = head.ok_or_else(not_found)?.owner;
+    let (at, content) = (repos.clone(), meta.clone());
+    let open = move || at.open_blob(owner, &content, 0).map_err(store_error);
+    let reader = blocking(open).await?.ok_or_else(not_found)?;
     let pieces = futures::stream::try_unfold(reader, |reader| async {
         let (piece, reader) = tokio::task::spawn_blocking(move || next_piece(reader))
             .await
@@ -219,7 +240,9 @@ async fn get_blob(call: Call) -> Result<Reply, XrpcError> {
     Ok(Reply::Other(response))
 }
 
-fn next_piece(mut reader: ObjectReader) -> (std::io::Result<Option<Bytes>>, ObjectReader) {
+type Reader = Box<dyn BlobReader>;
+
+fn next_piece(mut reader: Reader) -> (std::io::Result<Option<Bytes>>, Reader) {
     let piece = reader.next_chunk().map_err(std::io::Error::other);
     (piece, reader)
 }

@@ -1,5 +1,6 @@
 //! `com.atproto.repo.importRepo`.
 
+use crate::quota::room_for_records;
 use crate::xrpc::{Auth, Call, Method, Reply, XrpcError, blocking};
 
 use super::prepare::write_error;
@@ -18,8 +19,10 @@ async fn import_repo(mut call: Call) -> Result<Reply, XrpcError> {
         .stream
         .take()
         .ok_or_else(|| XrpcError::internal("no body"))?;
+    let room = room_for_records(&call.ctx, &did)?;
     let (feeder, body) = blocking(pieces);
-    let (fed, imported) = tokio::join!(feeder.run(), call.ctx.repos.import(&did, body));
+    let import = call.ctx.repos.import_within(&did, body, room);
+    let (fed, imported) = tokio::join!(feeder.run(), import);
     // What went wrong with the body explains what went wrong with the archive.
     fed?;
     imported.map_err(write_error)?;

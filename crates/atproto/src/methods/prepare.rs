@@ -8,6 +8,7 @@ use ues_repo::repo::write::{Record, RecordPath, WriteError};
 use ues_repo::syntax::{Did, Nsid, RecordKey};
 
 use crate::context::Context;
+use crate::quota::no_room;
 use crate::xrpc::XrpcError;
 
 /// A record that passed all checks.
@@ -136,6 +137,7 @@ pub fn write_error(e: WriteError) -> XrpcError {
         WriteError::Inactive(_) => {
             XrpcError::auth_named("AccountTakedown", "Account has been taken down")
         }
+        WriteError::NoRoom { .. } => no_room(e.to_string()),
         WriteError::BlobNotFound(cid) => blob_not_found(&cid),
         WriteError::RepoNotFound(did) => {
             XrpcError::invalid(format!("No repo root found for {did}"))

@@ -13,6 +13,7 @@ use ues_repo::syntax::{AtIdentifier, Did, Nsid, RecordKey};
 use crate::accounts::Account;
 use crate::limits::{WRITES_DAY, WRITES_HOUR};
 use crate::oauth::permit_writes;
+use crate::quota::room_for_records;
 use crate::xrpc::{Auth, Call, Method, Reply, XrpcError, check_live};
 
 use super::prepare::{Draft, Prepared, prepare, write_error};
@@ -67,10 +68,11 @@ async fn create_record(mut call: Call) -> Result<Reply, XrpcError> {
         _ => WriteKind::CreateReplacing,
     };
     let write = write(prepared, kind, None);
+    let room = room_for_records(&call.ctx, did)?;
     let applied = call
         .ctx
         .repos
-        .apply_writes(did, vec![write], swap_commit)
+        .apply_writes_within(did, vec![write], swap_commit, room)
         .await
         .map_err(write_error)?;
     answer.commit(applied.commit.as_ref());
@@ -113,10 +115,11 @@ async fn put_record(mut call: Call) -> Result<Reply, XrpcError> {
     let prepared = prepare(&call.ctx, did, draft)?;
     let mut answer = Answer::new(did, &prepared);
     let write = write(prepared, WriteKind::Put, swap);
+    let room = room_for_records(&call.ctx, did)?;
     let applied = call
         .ctx
         .repos
-        .apply_writes(did, vec![write], swap_commit)
+        .apply_writes_within(did, vec![write], swap_commit, room)
         .await
         .map_err(write_error)?;
     answer.commit(applied.commit.as_ref());
@@ -258,10 +261,11 @@ async fn apply_writes(mut call: Call) -> Result<Reply, XrpcError> {
         answers.push(answer);
         writes.push(write(prepared, kind, None));
     }
+    let room = room_for_records(&call.ctx, did)?;
     let applied = call
         .ctx
         .repos
-        .apply_writes(did, writes, swap_commit)
+        .apply_writes_within(did, writes, swap_commit, room)
         .await
         .map_err(write_error)?;
     debug_assert!(applied.results.len() == answers.len());

@@ -7,9 +7,9 @@ use futures::{AsyncWriteExt, io};
 use libp2p::{PeerId, Stream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
+use ues_repo::blob_store::BlobReader;
 use ues_repo::repo::Repositories;
 use ues_repo::repo::blobs::BlobMeta;
-use ues_storage::ObjectReader;
 use ues_sync::store::Replicas;
 
 use super::message::{Answer, Ask, MAX_MESSAGE, MAX_MIME};
@@ -67,7 +67,7 @@ impl Server {
     }
 }
 
-type Found = Option<(BlobMeta, ObjectReader)>;
+type Found = Option<(BlobMeta, Box<dyn BlobReader>)>;
 
 fn open(repos: &Repositories, ask: &Ask) -> Result<Found, ues_repo::repo::RepoError> {
     // What was only uploaded here is nobody else's.
@@ -77,11 +77,11 @@ fn open(repos: &Repositories, ask: &Ask) -> Result<Found, ues_repo::repo::RepoEr
     let Some(meta) = repos.blob(&ask.repo, &ask.cid)? else {
         return Ok(None);
     };
-    let Some(mut reader) = repos.store().objects().open(&meta.object)? else {
+    let Some(head) = repos.head(&ask.repo)? else {
         return Ok(None);
     };
-    reader.seek_to(ask.offset)?;
-    Ok(Some((meta, reader)))
+    let reader = repos.open_blob(head.owner, &meta, ask.offset)?;
+    Ok(reader.map(|reader| (meta, reader)))
 }
 
 fn here(meta: &BlobMeta) -> Answer {
@@ -100,7 +100,7 @@ async fn send(stream: &mut Stream, answer: &Answer) -> io::Result<()> {
     timeout(SEND_WITHIN, framing::write(stream, &answer.encode())).await?
 }
 
-async fn send_content(stream: &mut Stream, mut reader: ObjectReader) -> io::Result<()> {
+async fn send_content(stream: &mut Stream, mut reader: Box<dyn BlobReader>) -> io::Result<()> {
     loop {
         let read = tokio::task::spawn_blocking(move || (reader.next_chunk(), reader)).await?;
         let (chunk, rest) = read;

@@ -2,15 +2,15 @@
 
 use sha2::{Digest, Sha256};
 use ues_data::{Cid, Multihash, content_id};
-use ues_storage::{ObjectError, ObjectId, ObjectWriter, StorageError};
+
+use crate::blob_store::{BlobStore, BlobStoreError, BlobWriter, Place};
 
 use super::Repositories;
 
 /// Takes the content of a blob piece by piece, with a few megabytes of memory whatever its size. Dropping it unfinished
 /// frees what it has stored.
-#[derive(Debug)]
 pub struct BlobIntake {
-    writer: ObjectWriter,
+    writer: Box<dyn BlobWriter>,
     hash: Sha256,
     size: u64,
     slot: u64,
@@ -23,8 +23,8 @@ pub struct StoredBlob {
     pub cid: Cid,
     /// Bytes.
     pub size: u64,
-    /// Its content among the store's large objects.
-    pub object: ObjectId,
+    /// Where its content is.
+    pub place: Place,
     /// Slot under which it is held.
     pub slot: u64,
 }
@@ -35,7 +35,7 @@ pub struct StoredBlob {
 pub enum BlobIntakeError {
     /// The store failed.
     #[error(transparent)]
-    Storage(#[from] ObjectError),
+    Store(#[from] BlobStoreError),
     /// Other bytes than the CID says.
     #[error("the content of {expected} expected, found that of {found}")]
     Mismatch {
@@ -51,7 +51,7 @@ impl Repositories {
     pub fn blob_intake(&self, owner: u64) -> BlobIntake {
         let holder = self.blob_holder(owner);
         BlobIntake {
-            writer: self.store().objects().writer(holder),
+            writer: self.around().content.writer(holder),
             hash: Sha256::new(),
             size: 0,
             slot: holder.slot,
@@ -59,12 +59,20 @@ impl Repositories {
     }
 }
 
+impl std::fmt::Debug for BlobIntake {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BlobIntake")
+            .field("size", &self.size)
+            .finish_non_exhaustive()
+    }
+}
+
 impl BlobIntake {
-    /// Adds content. Blocks while earlier content is on its way to the disk.
+    /// Adds content. Blocks while earlier content is on its way.
     ///
     /// # Errors
     /// When the store fails.
-    pub fn push(&mut self, bytes: &[u8]) -> Result<(), StorageError> {
+    pub fn push(&mut self, bytes: &[u8]) -> Result<(), BlobStoreError> {
         self.hash.update(bytes);
         self.size += bytes.len() as u64;
         self.writer.push(bytes)
@@ -76,23 +84,24 @@ impl BlobIntake {
         self.size
     }
 
-    /// Makes the content durable. Blocks on the disk.
+    /// Makes the content durable. Blocks.
     ///
     /// # Errors
     /// When the store fails.
     pub fn finish(self) -> Result<StoredBlob, BlobIntakeError> {
         let cid = self.cid();
         let slot = self.slot;
-        let (object, size) = self.writer.finish()?;
+        let size = self.size;
+        let place = self.writer.finish()?;
         Ok(StoredBlob {
             cid,
             size,
-            object,
+            place,
             slot,
         })
     }
 
-    /// Makes the content durable if it is that of `expected`. Blocks on the disk.
+    /// Makes the content durable if it is that of `expected`. Blocks.
     ///
     /// # Errors
     /// When it is not, or the store fails.

@@ -5,37 +5,11 @@ use ues_data::Cid;
 use crate::syntax::{Did, Tid};
 
 use super::blob_index;
-use super::blobs::{BlobMeta, HASH_BYTES, by_blob, cid_of_hash};
+use super::blobs::{HASH_BYTES, by_blob, cid_of_hash};
 use super::read::damaged;
 use super::{RepoError, Repositories};
 
-/// How much the blobs of a repository are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct BlobUsage {
-    /// How many there are, temporary ones too.
-    pub count: u64,
-    /// Bytes of all of them.
-    pub bytes: u64,
-}
-
 impl Repositories {
-    /// Counts the blobs of a repository and their bytes; reads all their rows.
-    ///
-    /// # Errors
-    /// [`RepoError`].
-    pub fn blob_usage(&self, did: &Did) -> Result<BlobUsage, RepoError> {
-        let view = self.view(did)?;
-        let mut usage = BlobUsage::default();
-        let owner = view.head.owner.to_be_bytes();
-        for row in view.snapshot.prefix(&self.around().ks.blobs, owner) {
-            let (_, meta) = row?;
-            let size = BlobMeta::size_of(&meta).ok_or_else(|| damaged(did, "a blob's row"))?;
-            usage.count += 1;
-            usage.bytes = usage.bytes.saturating_add(size);
-        }
-        Ok(usage)
-    }
-
     /// Blobs that records refer to, in the order of their hashes, after a CID; with `since` only
     /// those referred to after that revision.
     pub fn list_blobs(

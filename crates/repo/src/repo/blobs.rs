@@ -6,6 +6,8 @@
 use ues_data::Cid;
 use ues_storage::{Batch, BlockRef, ObjectId, StorageError};
 
+use crate::blob_store::{BlobReader, BlobStore, BlobStoreError, Content, Place};
+
 use crate::syntax::{Did, Tid};
 
 use super::blob_index;
@@ -13,6 +15,7 @@ use super::blob_intake::StoredBlob;
 use super::lane::Surroundings;
 use super::layout::Keyspaces;
 use super::read::damaged;
+use super::usage::Usage;
 use super::write::WriteError;
 use super::{RepoError, Repositories};
 
@@ -20,7 +23,10 @@ use super::{RepoError, Repositories};
 const BY_PATH: u8 = 1;
 /// Marks rows by blob in the references.
 const BY_BLOB: u8 = 2;
-const META_VERSION: u8 = 1;
+/// Version of rows of blobs on the disk.
+const ON_DISK: u8 = 1;
+/// Version of rows of blobs in a bucket.
+const IN_BUCKET: u8 = 2;
 /// Length of a blob's multihash in keys: SHA-256 with its two bytes of prefix.
 pub(super) const HASH_BYTES: usize = 34;
 
@@ -35,8 +41,8 @@ pub struct BlobMeta {
     pub mime: String,
     /// When it was uploaded, milliseconds since 1970.
     pub uploaded_ms: u64,
-    /// Its content among the store's large objects.
-    pub object: ObjectId,
+    /// Where its content is.
+    pub place: Place,
     /// Slot under which this upload holds the content; each upload has its own.
     pub slot: u64,
 }
@@ -49,18 +55,34 @@ impl BlobMeta {
             size: stored.size,
             mime,
             uploaded_ms,
-            object: stored.object,
+            place: stored.place,
             slot: stored.slot,
+        }
+    }
+
+    /// Its content, held by the repository of this number.
+    #[must_use]
+    pub fn content(&self, owner: u64) -> Content {
+        let slot = self.slot;
+        Content {
+            place: self.place,
+            holder: BlockRef { owner, slot },
+            size: self.size,
         }
     }
 
     fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(57 + self.mime.len());
-        out.push(META_VERSION);
+        out.push(match self.place {
+            Place::Disk(_) => ON_DISK,
+            Place::Bucket => IN_BUCKET,
+        });
         out.extend_from_slice(&self.size.to_be_bytes());
         out.extend_from_slice(&self.uploaded_ms.to_be_bytes());
         out.extend_from_slice(&self.slot.to_be_bytes());
-        out.extend_from_slice(&self.object.0);
+        if let Place::Disk(object) = self.place {
+            out.extend_from_slice(&object.0);
+        }
         out.extend_from_slice(self.mime.as_bytes());
         out
     }
@@ -69,7 +91,7 @@ impl BlobMeta {
     pub(super) fn size_of(row: &[u8]) -> Option<u64> {
         let (&[version], rest) = row.split_first_chunk::<1>()?;
         let (size, _) = rest.split_first_chunk::<8>()?;
-        (version == META_VERSION).then(|| u64::from_be_bytes(*size))
+        matches!(version, ON_DISK | IN_BUCKET).then(|| u64::from_be_bytes(*size))
     }
 
     pub(super) fn decode(cid: Cid, bytes: &[u8]) -> Option<Self> {
@@ -77,14 +99,20 @@ impl BlobMeta {
         let (size, rest) = rest.split_first_chunk::<8>()?;
         let (uploaded, rest) = rest.split_first_chunk::<8>()?;
         let (slot, rest) = rest.split_first_chunk::<8>()?;
-        let (object, mime) = rest.split_first_chunk::<32>()?;
-        (version == META_VERSION).then_some(())?;
+        let (place, mime) = match version {
+            ON_DISK => {
+                let (object, mime) = rest.split_first_chunk::<32>()?;
+                (Place::Disk(ObjectId(*object)), mime)
+            }
+            IN_BUCKET => (Place::Bucket, rest),
+            _ => return None,
+        };
         Some(Self {
             cid,
             size: u64::from_be_bytes(*size),
             uploaded_ms: u64::from_be_bytes(*uploaded),
             slot: u64::from_be_bytes(*slot),
-            object: ObjectId(*object),
+            place,
             mime: std::str::from_utf8(mime).ok()?.to_owned(),
         })
     }
@@ -200,6 +228,7 @@ impl RefChanges {
         around: &Surroundings,
         owner: u64,
         rev: &Tid,
+        usage: &mut Usage,
         batch: &mut Batch,
     ) -> Result<(), WriteError> {
         let storage = |e: StorageError| WriteError::Storage(e.to_string());
@@ -241,7 +270,7 @@ impl RefChanges {
                 }
             }
             if !kept && let Some(cid) = cid_of_hash(hash) {
-                remove(around, owner, &cid, batch).map_err(storage)?;
+                remove(around, owner, &cid, usage, batch).map_err(storage)?;
                 blob_index::forgotten(around, owner, &cid, batch).map_err(storage)?;
             }
         }
@@ -254,6 +283,7 @@ pub(super) fn remove(
     around: &Surroundings,
     owner: u64,
     cid: &Cid,
+    usage: &mut Usage,
     batch: &mut Batch,
 ) -> Result<(), StorageError> {
     let key = meta_key(owner, cid);
@@ -261,16 +291,31 @@ pub(super) fn remove(
         batch.delete(&around.ks.blobs, key);
         blob_index::removed(around, owner, cid, batch);
         if let Some(meta) = BlobMeta::decode(*cid, &bytes) {
+            usage.lose_blob(meta.size);
             discard(around, owner, &meta, batch);
         }
     }
     Ok(())
 }
 
+/// Where content is that is to be freed, and whose.
+fn read_trash(key: &[u8]) -> Option<(Place, BlockRef)> {
+    let (owner, rest) = key.split_first_chunk::<8>()?;
+    let (slot, object) = rest.split_first_chunk::<8>()?;
+    let place = match object {
+        [] => Place::Bucket,
+        object => Place::Disk(ObjectId(object.try_into().ok()?)),
+    };
+    let (owner, slot) = (u64::from_be_bytes(*owner), u64::from_be_bytes(*slot));
+    Some((place, BlockRef { owner, slot }))
+}
+
 fn discard(around: &Surroundings, owner: u64, meta: &BlobMeta, batch: &mut Batch) {
     let mut key = owner.to_be_bytes().to_vec();
     key.extend_from_slice(&meta.slot.to_be_bytes());
-    key.extend_from_slice(&meta.object.0);
+    if let Place::Disk(object) = meta.place {
+        key.extend_from_slice(&object.0);
+    }
     batch.put(&around.ks.blob_trash, key, []);
 }
 
@@ -283,12 +328,14 @@ pub(super) fn delete_all(
     for row in around.ks.blob_refs.prefix(owner.to_be_bytes()) {
         batch.delete(&around.ks.blob_refs, row?.0);
     }
+    let mut usage = Usage::default();
     for row in around.ks.blobs.prefix(owner.to_be_bytes()) {
         let (key, _) = row?;
         if let Some(cid) = key.get(8..).and_then(cid_of_hash) {
-            remove(around, owner, &cid, batch)?;
+            remove(around, owner, &cid, &mut usage, batch)?;
         }
     }
+    batch.delete(&around.ks.usage, owner.to_be_bytes());
     blob_index::remove_all(around, owner, batch)
 }
 
@@ -312,59 +359,100 @@ impl Repositories {
     ) -> Result<(), WriteError> {
         let around = self.around();
         let key = meta_key(owner, &meta.cid);
-        self.store().ready().await;
-        let ticket = {
-            // Between the look and the write nobody may remove the older entry.
-            let lane = self.lane(did);
-            let _no_commit_meanwhile = lane.state.lock().await;
-            let before = around
-                .ks
-                .blobs
-                .get(&key)
-                .map_err(|e| WriteError::Storage(e.to_string()))?;
-            let mut batch = self.store().batch();
-            if let Some(before) = before.and_then(|bytes| BlobMeta::decode(meta.cid, &bytes)) {
-                discard(around, owner, &before, &mut batch);
-            }
-            batch.put(&around.ks.blobs, key, meta.encode());
-            blob_index::entered(around, owner, &meta.cid, &mut batch);
-            self.store().submit(batch)
+        let storage = |e: StorageError| WriteError::Storage(e.to_string());
+        // From the look until the entry is durable nobody may remove the older one, enter another, or count.
+        let lane = self.lane(did);
+        let mut state = lane.state.lock().await;
+        lane.settle().await;
+        let mut usage = match state.as_ref() {
+            Some(state) => state.usage,
+            None => self.load_usage(did).await?,
         };
-        match ticket {
-            Ok(ticket) => ticket.await.map(|_| ()),
-            Err(e) => Err(e),
+        let before = around.ks.blobs.get(&key).map_err(storage)?;
+        let mut batch = self.store().batch();
+        if let Some(before) = before.and_then(|bytes| BlobMeta::decode(meta.cid, &bytes)) {
+            usage.lose_blob(before.size);
+            discard(around, owner, &before, &mut batch);
         }
-        .map_err(|e| WriteError::Storage(e.to_string()))
+        usage.gain_blob(meta.size);
+        usage.put(around, owner, &mut batch);
+        batch.put(&around.ks.blobs, key, meta.encode());
+        blob_index::entered(around, owner, &meta.cid, &mut batch);
+        if let (Place::Bucket, Some(bucket)) = (meta.place, around.content.bucket()) {
+            bucket.entered(meta.content(owner).holder, &mut batch);
+        }
+        let entered = self.store().commit(batch).await;
+        entered.map_err(|e| WriteError::Storage(e.to_string()))?;
+        if let Some(state) = state.as_mut() {
+            state.usage = usage;
+        }
+        drop(state);
+        if let (Place::Bucket, Some(bucket)) = (meta.place, around.content.bucket()) {
+            bucket.settled(meta.content(owner).holder);
+        }
+        Ok(())
     }
 
-    /// Frees the content of removed blobs; gives how many. Blocks on the disk.
-    pub fn empty_blob_trash(&self) -> Result<usize, StorageError> {
+    /// The content of a blob from an offset on; `None` when it is not there. Blocks.
+    ///
+    /// # Errors
+    /// [`BlobStoreError`].
+    pub fn open_blob(
+        &self,
+        owner: u64,
+        meta: &BlobMeta,
+        offset: u64,
+    ) -> Result<Option<Box<dyn BlobReader>>, BlobStoreError> {
+        self.around().content.open(&meta.content(owner), offset)
+    }
+
+    /// Frees content that was stored for this repository and is not let in as a blob. Blocks.
+    ///
+    /// # Errors
+    /// [`BlobStoreError`]; what is in a bucket is freed later then.
+    pub fn discard_blob(&self, owner: u64, stored: &StoredBlob) -> Result<(), BlobStoreError> {
+        let slot = stored.slot;
+        let holder = BlockRef { owner, slot };
+        let deleted = self.around().content.delete(stored.place, holder);
+        if let (Err(_), Some(bucket)) = (&deleted, self.around().content.bucket()) {
+            bucket.settled(holder);
+        }
+        deleted
+    }
+
+    /// Frees the content of removed blobs, and what uploads have left with which nobody goes on; gives how many. Blocks on
+    /// the disk, and on the service that a bucket is of.
+    ///
+    /// # Errors
+    /// [`BlobStoreError`]. What could not be freed is tried again the next time; all the rest is freed.
+    pub fn empty_blob_trash(&self) -> Result<usize, BlobStoreError> {
         let around = self.around();
-        let mut freed = 0;
+        let (mut freed, mut failed) = (0, None);
         for row in around.ks.blob_trash.prefix([]) {
             let (key, _) = row?;
-            let parts = key.split_first_chunk::<8>().and_then(|(owner, rest)| {
-                let (slot, object) = rest.split_first_chunk::<8>()?;
-                Some((
-                    u64::from_be_bytes(*owner),
-                    u64::from_be_bytes(*slot),
-                    object,
-                ))
-            });
-            if let Some((owner, slot, object)) = parts
-                && let Ok(object) = object.try_into()
-            {
-                around
-                    .store
-                    .objects()
-                    .delete(&ObjectId(object), BlockRef { owner, slot })?;
+            if let Some((place, holder)) = read_trash(&key) {
+                // When the service is down it need not be asked for each object.
+                if place == Place::Bucket && failed.is_some() {
+                    continue;
+                }
+                if let Err(error) = around.content.delete(place, holder) {
+                    failed = Some(error);
+                    continue;
+                }
             }
             let mut batch = around.store.batch();
             batch.delete(&around.ks.blob_trash, &key);
-            around.store.commit_blocking(batch)?;
+            around
+                .store
+                .commit_blocking(batch)
+                .map_err(StorageError::from)?;
             freed += 1;
         }
-        Ok(freed)
+        match (failed, around.content.bucket()) {
+            (Some(error), _) => Err(error),
+            (None, Some(bucket)) => Ok(freed + bucket.release_abandoned()?),
+            (None, None) => Ok(freed),
+        }
     }
 
     /// A blob of a repository.

@@ -1,12 +1,17 @@
 //! Checking what is stored of a repository: commit, tree, records, and the rows beside them.
 
+use sha2::{Digest, Sha256};
 use ues_data::mst::{Preorder, PreorderItem};
 
+use crate::blob_store::{BlobStoreError, Place};
 use crate::syntax::Did;
 
+use super::blobs::{BlobMeta, cid_of_hash};
 use super::commit::Commit;
 use super::layout::read_record_value;
+use super::read::RepoView;
 use super::subjects;
+use super::usage;
 use super::{RepoError, Repositories};
 
 /// Problems that one report lists; more are counted only.
@@ -19,6 +24,8 @@ pub struct RepoCheck {
     pub records: u64,
     /// Tree nodes that are.
     pub nodes: u64,
+    /// Blobs whose content is there; what is in a bucket is held against its CID too.
+    pub blobs: u64,
     /// What is wrong, at most 100 sentences.
     pub problems: Vec<String>,
     /// How much is wrong.
@@ -111,9 +118,62 @@ impl Repositories {
         if row.is_some() {
             report.problem("rows without a record after the last one".into());
         }
+        self.check_blobs(&view, &mut report)?;
+        let counted = usage::count(self.around(), did, &view)?;
+        let noted = self.noted_usage(&view)?;
+        if let Some(noted) = noted.filter(|noted| *noted != counted) {
+            report.problem(format!("it is noted to hold {noted}, and holds {counted}"));
+        }
         if let Some(surplus) = subjects.surplus()? {
             report.problem(format!("{surplus} rows of subjects have no record"));
         }
         Ok(report)
+    }
+
+    /// What is on the disk consists of blocks, which are hashed when the store is checked.
+    fn check_blobs(&self, view: &RepoView, report: &mut RepoCheck) -> Result<(), RepoError> {
+        let owner = view.head.owner;
+        let rows = view
+            .snapshot
+            .prefix(&self.around().ks.blobs, owner.to_be_bytes());
+        for row in rows {
+            let (key, value) = row?;
+            let cid = key.get(8..).and_then(cid_of_hash);
+            let Some(meta) = cid.and_then(|cid| BlobMeta::decode(cid, &value)) else {
+                report.problem("a row of a blob cannot be read".into());
+                continue;
+            };
+            match self.is_whole(owner, &meta) {
+                Ok(true) => report.blobs += 1,
+                Ok(false) => {
+                    report.problem(format!("the blob {} is not what its CID says", meta.cid))
+                }
+                // Deleted since the state that is looked at.
+                Err(None) if self.around().ks.blobs.get(&key)? != Some(value) => {}
+                Err(None) => report.problem(format!("the content of blob {} is missing", meta.cid)),
+                Err(Some(error)) => {
+                    report.problem(format!("the blob {} cannot be read: {error}", meta.cid));
+                    // A service that is down need not be asked for each blob.
+                    if !matches!(error, BlobStoreError::Damaged(_)) {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the content of a blob is right; `None`: it is not there.
+    fn is_whole(&self, owner: u64, meta: &BlobMeta) -> Result<bool, Option<BlobStoreError>> {
+        let mut reader = self.open_blob(owner, meta, 0)?.ok_or(None)?;
+        if meta.place != Place::Bucket {
+            return Ok(true);
+        }
+        let mut hash = Sha256::new();
+        while let Some(piece) = reader.next_chunk()? {
+            hash.update(&piece);
+        }
+        let digest: [u8; 32] = hash.finalize().into();
+        Ok(meta.cid.hash().digest() == digest)
     }
 }

@@ -15,6 +15,7 @@ use super::export::commit_car;
 use super::lane::{LaneState, Surroundings};
 use super::layout::{head_key, node_ref, record_key, record_ref, record_value};
 use super::subjects::{Link, is_linking};
+use super::usage::Growth;
 use super::write::{CommitMeta, MAX_COMMIT_BLOCKS_BYTES, Record, RecordPath, WriteError};
 
 /// A record's change in the commit being made.
@@ -60,6 +61,9 @@ impl LaneState {
         batch: &mut Batch,
     ) -> Result<CommitMeta, WriteError> {
         let owner = self.head.owner;
+        let growth = Growth::of(around, changes);
+        self.usage
+            .grow(growth.map_err(|e| WriteError::Storage(e.to_string()))?);
         for (path, change) in changes {
             let key = path.as_str().as_bytes();
             match &change.after {
@@ -128,7 +132,7 @@ impl LaneState {
             });
         }
         if !refs.is_empty() {
-            refs.write(around, owner, &rev, batch)?;
+            refs.write(around, owner, &rev, &mut self.usage, batch)?;
             self.has_blobs = true;
         }
         let event = match announce {
@@ -150,6 +154,7 @@ impl LaneState {
             },
         };
         batch.append_event(event.encode());
+        self.usage.put(around, owner, batch);
         self.head.commit = cid;
         self.head.data = flush.root;
         self.head.rev = rev;

@@ -25,6 +25,7 @@ use super::export::commit_car;
 use super::lane::{LaneState, Surroundings};
 use super::layout::{head_key, node_ref, read_record_value, record_key, record_ref, record_value};
 use super::read::RepoView;
+use super::usage::{Growth, Room};
 use super::verify::{Archive, Verified};
 use super::write::{CommitMeta, RecordPath, WriteError};
 
@@ -79,6 +80,19 @@ impl Repositories {
         did: &Did,
         input: impl Read + Send + 'static,
     ) -> Result<Imported, WriteError> {
+        self.import_within(did, input, Room::default()).await
+    }
+
+    /// The same, refused when the repository would be larger than it may be.
+    ///
+    /// # Errors
+    /// As [`import`](Self::import), and [`WriteError::NoRoom`].
+    pub async fn import_within(
+        &self,
+        did: &Did,
+        input: impl Read + Send + 'static,
+        room: Room,
+    ) -> Result<Imported, WriteError> {
         if self.around().log_of(did).is_some() {
             return Err(WriteError::BadArchive(
                 "several devices hold this repository: import into one that nobody shares".into(),
@@ -100,7 +114,7 @@ impl Repositories {
                 // The archive is gone from memory before the batch is written.
                 let incoming = incoming;
                 commit = tokio::task::block_in_place(|| {
-                    replace(&around, did, state, &view, &incoming, batch)
+                    replace(&around, did, state, &view, &incoming, room, batch)
                 })?;
                 Ok(())
             },
@@ -144,11 +158,22 @@ fn replace(
     state: &mut LaneState,
     view: &RepoView,
     incoming: &Incoming,
+    room: Room,
     batch: &mut Batch,
 ) -> Result<Option<CommitMeta>, WriteError> {
     if state.head.data == incoming.verified.data {
         return Ok(None);
     }
+    let mut bytes_in = 0;
+    for cid in incoming.records.values() {
+        bytes_in += incoming.archive.blocks.get(cid).map_or(0, Bytes::len) as u64;
+    }
+    let growth = |after: u64, before: u64| after.cast_signed() - before.cast_signed();
+    let growth = Growth {
+        records: growth(incoming.verified.records, state.usage.records),
+        bytes: growth(bytes_in, state.usage.record_bytes),
+    };
+    room.admit(state.usage, growth)?;
     let owner = state.head.owner;
     let storage = |e: ues_storage::StorageError| WriteError::Storage(e.to_string());
     let rev = around.clock.tick_after(&state.head.rev);
@@ -209,9 +234,11 @@ fn replace(
         refs.refer(path.as_str(), &blobs_in(bytes));
     }
     if !refs.is_empty() {
-        refs.write(around, owner, &rev, batch)?;
+        refs.write(around, owner, &rev, &mut state.usage, batch)?;
         state.has_blobs = true;
     }
+    (state.usage.records, state.usage.record_bytes) = (incoming.verified.records, bytes_in);
+    state.usage.put(around, owner, batch);
     batch.release_block(state.head.commit.hash(), node_ref(owner));
     batch.put_block_marked(cid.hash(), &bytes, node_ref(owner), rev.number());
     state.head.commit = cid;

@@ -16,6 +16,7 @@ use ues_data::Cid;
 use ues_data::mst::Tree;
 use ues_storage::Store;
 
+use crate::blob_store::BlobStores;
 use crate::crypto::SigningKey;
 use crate::syntax::{Did, TidClock};
 
@@ -23,7 +24,8 @@ use super::blobs;
 use super::draft_commit::{Announce, Change, Changes, damaged};
 use super::layout::{Head, Keyspaces};
 use super::shared::{LoggedChange, OperationLog};
-use super::subjects::{Link, Recent, is_linking};
+use super::subjects::{Link, Recent};
+use super::usage::{Growth, Room, Usage};
 use super::write::{
     Applied, MAX_COMMIT_BLOCKS_BYTES, MAX_OPS, MAX_RECORD_BYTES, Outcome, Record, RecordPath,
     Write, WriteError, WriteKind,
@@ -39,6 +41,8 @@ const MAX_RECENT_ROWS: usize = 4096;
 pub(super) struct Request {
     pub writes: Vec<Write>,
     pub swap_commit: Option<Cid>,
+    /// How much room records have.
+    pub room: Room,
     pub answer: oneshot::Sender<Result<Applied, WriteError>>,
 }
 
@@ -49,6 +53,8 @@ pub(super) struct LaneState {
     pub key: Arc<SigningKey>,
     /// Whether any record refers to a blob; spares the look-up for all who have none.
     pub has_blobs: bool,
+    /// How much the repository holds.
+    pub usage: Usage,
     /// Rows of subjects that may be in flight.
     pub recent: Recent,
 }
@@ -73,6 +79,8 @@ pub(super) struct Surroundings {
     pub store: Store,
     pub ks: Keyspaces,
     pub clock: Arc<TidClock>,
+    /// Where the content of blobs is.
+    pub content: BlobStores,
     /// The log of repositories with several writers, if this node keeps one.
     pub operations: Arc<OnceLock<Arc<dyn OperationLog>>>,
 }
@@ -82,6 +90,7 @@ pub(super) struct Surroundings {
 struct Draft {
     changes: Changes,
     bytes: usize,
+    growth: Growth,
     waiters: Vec<Waiter>,
 }
 
@@ -202,12 +211,9 @@ impl Lane {
             }
             return Ok(());
         }
-        let replaces = |(path, change): (&RecordPath, &Change)| {
-            change.before.is_some() && (state.has_blobs || is_linking(path.collection()))
-        };
         let log = around.log_of(&self.did);
-        if log.is_some() || draft.changes.iter().any(replaces) {
-            // What replaced records refer to is read from the store.
+        if log.is_some() || draft.changes.values().any(|change| change.before.is_some()) {
+            // How large replaced records are, and what they refer to, is read from the store.
             self.settle().await;
             state.recent.clear();
         }
@@ -297,7 +303,8 @@ impl Lane {
         request: Request,
     ) -> Option<Request> {
         match check(&self.did, around, state, draft, &request) {
-            Ok(Some((staged, results))) => {
+            Ok(Some((staged, growth, results))) => {
+                draft.growth = draft.growth.and(growth);
                 let changed = !staged.is_empty();
                 for (path, change) in staged {
                     draft.bytes += change.after.as_ref().map_or(0, |r| r.bytes.len());
@@ -404,7 +411,7 @@ fn check(
     state: &LaneState,
     draft: &Draft,
     request: &Request,
-) -> Result<Option<(Changes, Vec<Outcome>)>, WriteError> {
+) -> Result<Option<(Changes, Growth, Vec<Outcome>)>, WriteError> {
     if !state.head.status.is_active() {
         return Err(WriteError::Inactive(state.head.status));
     }
@@ -518,7 +525,14 @@ fn check(
     if !draft.waiters.is_empty() && draft.changes.len() + staged.len() > MAX_OPS {
         return Ok(None);
     }
-    Ok(Some((staged, results)))
+    let mut growth = Growth::default();
+    if request.room.is_bounded() {
+        growth = Growth::of(around, &staged).map_err(|e| WriteError::Storage(e.to_string()))?;
+        let mut usage = state.usage;
+        usage.grow(draft.growth);
+        request.room.admit(usage, growth)?;
+    }
+    Ok(Some((staged, growth, results)))
 }
 
 /// Sets what is at a path after the request.

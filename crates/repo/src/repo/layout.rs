@@ -29,6 +29,8 @@ pub struct Keyspaces {
     pub blob_owners: Keyspace,
     /// Repository number, blob multihash: what records refer to and is not here.
     pub blobs_missing: Keyspace,
+    /// Repository number -> how much it holds.
+    pub usage: Keyspace,
     /// Repository number, collection, subject, record key: who refers to what.
     pub subjects: Keyspace,
 }
@@ -45,6 +47,7 @@ impl Keyspaces {
             blob_trash: store.keyspace("repo_blob_trash")?,
             blob_owners: store.keyspace("repo_blob_owners")?,
             blobs_missing: store.keyspace("repo_blobs_missing")?,
+            usage: store.keyspace("repo_usage")?,
             subjects: store.keyspace("repo_subjects")?,
         })
     }

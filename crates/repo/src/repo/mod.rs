@@ -21,11 +21,11 @@ mod shared;
 mod status;
 mod subjects;
 mod sweep;
+mod usage;
 pub mod verify;
 pub mod write;
 
 pub use blob_intake::{BlobIntake, BlobIntakeError, StoredBlob};
-pub use blob_list::BlobUsage;
 pub use check::RepoCheck;
 pub use export::Export;
 pub use import::{Imported, MAX_IMPORT_BYTES, blobs_in};
@@ -34,3 +34,4 @@ pub use recent::Recent;
 pub use repositories::{KeySource, KeySourceError, RepoError, Repositories};
 pub use shared::{LoggedChange, OperationLog};
 pub use status::RepoCounts;
+pub use usage::{Room, Usage};

@@ -1,7 +1,5 @@
 //! What may be given to everybody who knows its hash: the blocks and blobs of repositories that are served.
 
-use std::io::Read;
-
 use bytes::Bytes;
 use ues_data::content_id::SHA2_256;
 use ues_data::{Cid, Multihash};
@@ -21,7 +19,8 @@ const REPOSITORIES: std::ops::RangeInclusive<u64> = 0..=(u64::MAX >> 1);
 enum Public {
     /// A commit, tree node or record.
     Block,
-    Blob(BlobMeta),
+    /// A blob, and the number of a repository that has it.
+    Blob(u64, BlobMeta),
 }
 
 impl Repositories {
@@ -42,14 +41,17 @@ impl Repositories {
         match self.find_public(mh, max_blob, hidden)? {
             None => Ok(None),
             Some(Public::Block) => Ok(self.store().block(mh)?),
-            Some(Public::Blob(meta)) => {
-                let Some(mut reader) = self.store().objects().open(&meta.object)? else {
+            Some(Public::Blob(owner, meta)) => {
+                let Some(mut reader) = self.open_blob(owner, &meta, 0)? else {
                     return Ok(None);
                 };
                 let mut bytes = Vec::with_capacity(usize::try_from(meta.size).unwrap_or_default());
                 // Read as far as it should go: a longer one is damaged, and its hash then tells.
-                let read = (&mut reader).take(max_blob).read_to_end(&mut bytes);
-                read.map_err(|e| RepoError::Unreadable(e.to_string()))?;
+                while (bytes.len() as u64) < max_blob
+                    && let Some(piece) = reader.next_chunk()?
+                {
+                    bytes.extend_from_slice(&piece);
+                }
                 Ok(Some(bytes.into()))
             }
         }
@@ -99,7 +101,7 @@ impl Repositories {
             let meta = ks.blobs.get(meta_key(owner, &cid))?;
             let meta = meta.and_then(|row| BlobMeta::decode(cid, &row));
             if let Some(meta) = meta.filter(|meta| meta.size <= max_blob) {
-                return Ok(Some(Public::Blob(meta)));
+                return Ok(Some(Public::Blob(owner, meta)));
             }
         }
         Ok(None)

@@ -10,6 +10,7 @@ use ues_data::Cid;
 use ues_data::mst::Tree;
 use ues_storage::{Batch, Committed, StorageError, Store};
 
+use crate::blob_store::{BlobStoreError, BlobStores};
 use crate::crypto::SigningKey;
 use crate::syntax::{Did, TidClock};
 
@@ -20,6 +21,7 @@ use super::event::{CommitEvent, LogEvent};
 use super::lane::{Lane, LaneState, Request, Surroundings};
 use super::layout::{Head, Keyspaces, Status, head_key};
 use super::subjects::{self, Recent};
+use super::usage::{Room, Usage};
 use super::write::{Applied, CommitMeta, Write, WriteError};
 
 /// Lanes kept in memory before idle ones are dropped.
@@ -48,7 +50,7 @@ pub enum RepoError {
     Storage(#[from] StorageError),
     /// A blob's content cannot be read.
     #[error("the content of a blob cannot be read: {0}")]
-    Unreadable(String),
+    Unreadable(#[from] BlobStoreError),
     /// What is stored is not what was written.
     #[error("the repository of {did} is damaged: {reason}")]
     Damaged {
@@ -80,8 +82,18 @@ impl Surroundings {
 }
 
 impl Repositories {
-    /// Opens the repositories of a store.
+    /// Opens the repositories of a store, which keeps the content of their blobs too.
     pub fn open(store: Store, keys: Arc<dyn KeySource>) -> Result<Self, RepoError> {
+        let content = BlobStores::new(&store, None);
+        Self::open_with(store, keys, content)
+    }
+
+    /// The same with other places for the content of blobs.
+    pub fn open_with(
+        store: Store,
+        keys: Arc<dyn KeySource>,
+        content: BlobStores,
+    ) -> Result<Self, RepoError> {
         let ks = Keyspaces::open(&store)?;
         blob_index::build(&store, &ks)?;
         let last = ks.owners.prefix([]).next_back().transpose()?;
@@ -90,6 +102,7 @@ impl Repositories {
             store,
             ks,
             clock: Arc::new(TidClock::random()),
+            content,
             operations: Arc::default(),
         };
         Ok(Self {
@@ -142,7 +155,9 @@ impl Repositories {
                 .await
                 .map_err(|e| WriteError::Storage(e.to_string()))??;
         }
+        let usage = self.load_usage(did).await?;
         Ok(LaneState {
+            usage,
             tree: Tree::load(head.data),
             head,
             key,
@@ -218,6 +233,7 @@ impl Repositories {
         batch.put(&around.ks.heads, head_key(did), head.encode());
         batch.put(&around.ks.owners, owner.to_be_bytes(), head_key(did));
         subjects::mark(around, owner, &mut batch);
+        Usage::default().put(around, owner, &mut batch);
         if status.is_active() {
             let time = around.now();
             batch.append_event(
@@ -264,11 +280,25 @@ impl Repositories {
         writes: Vec<Write>,
         swap_commit: Option<Cid>,
     ) -> Result<Applied, WriteError> {
+        let room = Room::default();
+        self.apply_writes_within(did, writes, swap_commit, room)
+            .await
+    }
+
+    /// The same, refused when the repository would be larger than it may be.
+    pub async fn apply_writes_within(
+        &self,
+        did: &Did,
+        writes: Vec<Write>,
+        swap_commit: Option<Cid>,
+        room: Room,
+    ) -> Result<Applied, WriteError> {
         let (answer, outcome) = oneshot::channel();
         let lane = self.lane(did);
         if lane.push(Request {
             writes,
             swap_commit,
+            room,
             answer,
         }) {
             let this = self.clone();

@@ -124,6 +124,7 @@ impl Repositories {
             did,
             |state, batch| {
                 let owner = state.head.owner;
+                let usage = &mut state.usage;
                 for row in around.ks.blobs.prefix(owner.to_be_bytes()) {
                     let (key, entry) = row.map_err(storage)?;
                     let hash = key.get(8..).unwrap_or_default();
@@ -132,12 +133,15 @@ impl Repositories {
                             .is_abandoned(owner, hash, &entry, before_ms)
                             .map_err(storage)?
                     {
-                        remove(around, owner, &cid, batch).map_err(storage)?;
+                        remove(around, owner, &cid, usage, batch).map_err(storage)?;
                         swept += 1;
                     }
                     if swept == SLICE {
                         break;
                     }
+                }
+                if swept > 0 {
+                    usage.put(around, owner, batch);
                 }
                 Ok(())
             },

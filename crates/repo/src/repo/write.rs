@@ -187,6 +187,18 @@ pub enum WriteError {
         /// The record now.
         current: Option<Cid>,
     },
+    /// The repository would be larger than it may be.
+    #[error("This account may have {quota} {what} and has {has}: there is no room for {more} more")]
+    NoRoom {
+        /// Of what.
+        what: &'static str,
+        /// How much it may have.
+        quota: u64,
+        /// How much it has.
+        has: u64,
+        /// How much more there would be.
+        more: u64,
+    },
     /// Created twice.
     #[error("there is already a record at {0}")]
     RecordExists(RecordPath),

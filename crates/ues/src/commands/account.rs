@@ -305,6 +305,7 @@ async fn show(context: &Context, client: &Client, account: &str) -> Outcome {
             ("commit", "commit"),
             ("root", "data"),
             ("records", "records"),
+            ("of bytes", "recordBytes"),
             ("blobs", "blobs"),
             ("bytes", "blobBytes"),
             ("quota", "blobQuota"),

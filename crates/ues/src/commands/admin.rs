@@ -117,19 +117,26 @@ Examples:
         #[arg(long, conflicts_with = "note")]
         reopen: bool,
     },
-    /// Shows how many bytes of blobs an account has and may have, or sets it
+    /// Shows how much an account has and may have, or sets it
     #[command(after_help = "\
 Examples:
   ues admin quota alice.test
   ues admin quota alice.test 2000000000    two gigabytes
   ues admin quota alice.test none          as many as there is room for
-  ues admin quota alice.test default       what all may: quota.blob_bytes")]
+  ues admin quota alice.test default       what all may: quota.blob_bytes
+  ues admin quota alice.test --records 100000 --record-bytes none")]
     Quota {
         /// Handle or DID
         account: String,
-        /// Bytes, none or default
+        /// Bytes of blobs: a number, none or default
         #[arg(value_name = "BYTES|none|default")]
         bytes: Option<String>,
+        /// Records: a number, none or default
+        #[arg(long, value_name = "COUNT|none|default")]
+        records: Option<String>,
+        /// Bytes of all records: a number, none or default
+        #[arg(long, value_name = "BYTES|none|default")]
+        record_bytes: Option<String>,
     },
     /// Makes labels, takes them back, lists them
     Label {
@@ -243,40 +250,77 @@ pub async fn run(context: &Context, command: Command) -> Outcome {
                 .line(&value, format!("report {id} is {state}"));
             Ok(())
         }
-        Command::Quota { account, bytes } => quota(context, client, &account, bytes).await,
+        Command::Quota {
+            account,
+            bytes,
+            records,
+            record_bytes,
+        } => {
+            let set = [
+                ("blobBytes", bytes),
+                ("records", records),
+                ("recordBytes", record_bytes),
+            ];
+            quota(context, client, &account, set).await
+        }
         Command::Label { command } => admin_labels::run(context, client, command).await,
         Command::Audit { limit } => audit(context, client, limit).await,
     }
 }
 
-async fn quota(context: &Context, client: &Client, account: &str, set: Option<String>) -> Outcome {
-    if let Some(set) = set {
-        let number = match set.as_str() {
-            "none" => Some(0),
-            "default" => None,
-            text => Some(text.parse::<u64>().map_err(|_| {
-                Failure::usage(format!(
-                    "expected a number of bytes, none or default, not {text}"
-                ))
+async fn quota(
+    context: &Context,
+    client: &Client,
+    account: &str,
+    set: [(&str, Option<String>); 3],
+) -> Outcome {
+    let mut new = serde_json::Map::new();
+    for (name, text) in set {
+        let number = match text.as_deref() {
+            None => continue,
+            Some("none") => Some(0),
+            Some("default") => None,
+            Some(text) => Some(text.parse::<u64>().map_err(|_| {
+                Failure::usage(format!("expected a number, none or default, not {text}"))
             })?),
         };
-        let input = json!({ "account": account, "blob_bytes": number });
+        new.insert(name.to_owned(), json!(number));
+    }
+    if !new.is_empty() {
+        let input = json!({ "account": account, "set": new });
         client.admin_post("account/quota", &input).await?;
     }
     let value = client.admin_get("account", &[("account", account)]).await?;
-    let used = value["blobBytes"].as_u64().unwrap_or_default();
-    let line = match value["blobQuota"].as_u64() {
-        Some(quota) => format!(
-            "{account} has {} of {}",
-            human_bytes(used),
-            human_bytes(quota)
-        ),
-        None => format!("{account} has {}, without a bound", human_bytes(used)),
+    let share = |what: &str, used: &str, quota: &str, human: fn(u64) -> String| {
+        let used = human(value[used].as_u64().unwrap_or_default());
+        match value[quota].as_u64() {
+            Some(quota) => format!("{used} of {}{what}", human(quota)),
+            None => format!("{used}{what}"),
+        }
     };
-    let short = json!({
-        "did": value["did"], "blobs": value["blobs"], "blobBytes": value["blobBytes"],
-        "blobQuota": value["blobQuota"],
-    });
+    let line = format!(
+        "{account} has {}, {}, {}",
+        share(" of blobs", "blobBytes", "blobQuota", human_bytes),
+        share(" records", "records", "recordQuota", |n| n.to_string()),
+        share(
+            " of records",
+            "recordBytes",
+            "recordBytesQuota",
+            human_bytes
+        ),
+    );
+    let mut short = json!({ "did": value["did"] });
+    for name in [
+        "blobs",
+        "blobBytes",
+        "blobQuota",
+        "records",
+        "recordBytes",
+        "recordQuota",
+        "recordBytesQuota",
+    ] {
+        short[name] = value[name].clone();
+    }
     context.output.line(&short, line);
     Ok(())
 }

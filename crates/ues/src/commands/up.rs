@@ -5,12 +5,13 @@ use std::net::SocketAddr;
 
 use serde_json::json;
 use tokio::net::TcpListener;
+use ues_atproto::{Redirect, Tls, TlsDoor};
 
 use super::Context;
 use crate::config::Config;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::node::run_file::RunFile;
-use crate::node::{Node, NodeError};
+use crate::node::{Node, NodeError, settings};
 use crate::output::{FAINT, GOOD, STRONG};
 
 /// Arguments of `ues up`.
@@ -78,6 +79,15 @@ pub async fn run(context: &Context, args: Args) -> Outcome {
     // The port first: a node must not come up, take the folder and then find its door shut.
     let listener = bind(config.listen).await?;
     config.listen = listener.local_addr()?;
+    let tls = match settings::tls(&config).map_err(Failure::usage)? {
+        None => None,
+        Some(options) => {
+            let listener = bind(config.tls.listen).await?;
+            config.tls.listen = listener.local_addr()?;
+            let tls = Tls::start(options).map_err(|e| Failure::failed(e.to_string()))?;
+            Some((listener, tls))
+        }
+    };
     let node = Node::open(&config).await.map_err(|e| taken(e, &config))?;
     let run = RunFile {
         pid: std::process::id(),
@@ -91,10 +101,15 @@ pub async fn run(context: &Context, args: Args) -> Outcome {
             node.data().display()
         )))?;
     let stop = StopSignals::new()?;
+    let tls = tls.map(|(listener, tls)| TlsDoor {
+        listener,
+        tls,
+        redirect: Redirect::new(node.authority(), &config.tls.domains),
+    });
     greet(context, &node, &run, &config);
     let quick = stop.clone();
     let served = tokio::select! {
-        served = node.serve(listener, stop.first()) => served,
+        served = node.serve(listener, tls, stop.first()) => served,
         () = quick.second() => return Err(Failure::new(Exit::Interrupted, "stopped at once")),
     };
     drop(written);

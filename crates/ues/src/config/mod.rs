@@ -5,11 +5,13 @@
 
 pub mod file;
 pub mod layers;
+pub mod serving;
 pub mod setting;
 pub mod table;
 pub mod typed;
 
 pub use layers::{ConfigError, Layers, Origin};
+pub use serving::{BlobBackend, Blobs, Tls};
 pub use setting::{Kind, Setting};
 pub use table::settings;
 pub use typed::{

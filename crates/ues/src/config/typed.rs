@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use super::serving::{Blobs, Tls};
+
 /// Everything that can be configured, checked.
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -51,6 +53,8 @@ pub struct Config {
     pub firehose: Firehose,
     /// Uploaded blobs.
     pub blobs: Blobs,
+    /// TLS of the node's own.
+    pub tls: Tls,
     /// The pin service.
     pub pins: Pins,
     /// The peer-to-peer network.
@@ -185,6 +189,10 @@ impl std::fmt::Debug for Keys {
 pub struct Quota {
     /// Bytes of blobs; 0 for as many as there is room for.
     pub blob_bytes: u64,
+    /// Records; 0 for as many as there is room for.
+    pub records: u64,
+    /// Bytes of records; 0 for as many as there is room for.
+    pub record_bytes: u64,
 }
 
 /// The `limits` section.
@@ -217,14 +225,6 @@ pub struct Firehose {
     pub keep_days: u64,
     /// Newest events that are kept in the log; 0: all.
     pub keep_events: u64,
-}
-
-/// The `blobs` section.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Blobs {
-    /// Hours that an uploaded blob waits for a record; 0: for ever.
-    pub temporary_hours: u64,
 }
 
 /// The `pins` section.

@@ -9,6 +9,6 @@ pub mod operator;
 mod pinning;
 pub mod run_file;
 pub mod secret;
-mod settings;
+pub mod settings;
 
 pub use open::{Node, NodeError};

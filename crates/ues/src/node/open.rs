@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use tokio::net::TcpListener;
-use ues_atproto::Server;
+use ues_atproto::{Server, TlsDoor};
 use ues_repo::crypto::keystore::KeystoreError;
 use ues_storage::{OpenError, Store};
 
@@ -32,6 +32,14 @@ pub enum NodeError {
     #[error("cannot use the folder {}: {source}", path.display())]
     Folder {
         /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A file that the configuration names cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    File {
+        /// The file.
         path: PathBuf,
         /// What the system said.
         source: std::io::Error,
@@ -99,8 +107,9 @@ impl Node {
         keys.server.admins.add("admin", &config.admin_password);
         keys.server.admins.add("operator", &secret);
         let cannot = |e: &dyn std::fmt::Display| NodeError::Server(e.to_string());
-        let server =
-            Server::new(settings::server(config), store, keys.server).map_err(|e| cannot(&e))?;
+        let mut options = settings::server(config);
+        options.blob_bucket = settings::bucket(config)?;
+        let server = Server::new(options, store, keys.server).map_err(|e| cannot(&e))?;
         operator::load_lexicons(server.context()).map_err(|e| cannot(&e))?;
         let index = Index::open(&data, server.context())?;
         let network =
@@ -145,6 +154,11 @@ impl Node {
         self.server.context().config.endpoint()
     }
 
+    /// Host, and port if it is not the scheme's, where clients reach it.
+    pub fn authority(&self) -> &str {
+        self.server.context().config.authority()
+    }
+
     /// Serves until `shutdown` completes, then closes everything.
     ///
     /// # Errors
@@ -152,6 +166,7 @@ impl Node {
     pub async fn serve(
         self,
         listener: TcpListener,
+        tls: Option<TlsDoor>,
         shutdown: impl Future<Output = ()>,
     ) -> std::io::Result<()> {
         let store = self.server.context().store.clone();
@@ -162,7 +177,7 @@ impl Node {
             shutdown.await;
             pinning.end_watching();
         };
-        let served = self.server.serve(listener, shutdown).await;
+        let served = self.server.serve_with_tls(listener, tls, shutdown).await;
         self.network.stop().await;
         side.stop().await;
         self.pinning.stop().await;

@@ -14,13 +14,13 @@ use super::desk::{Desk, Frame, Visit};
 use super::words::{when, when_ms};
 use crate::accounts::{Account, handle_rules};
 use crate::admin::{
-    Subject, end_sessions, send_password_reset, set_account_invites, set_blob_quota,
-    set_deactivated, set_takedown,
+    NewQuotas, Subject, end_sessions, send_password_reset, set_account_invites, set_deactivated,
+    set_quotas, set_takedown,
 };
 use crate::context::Context;
 use crate::lifecycle;
 use crate::methods::{EmailChange, change_email, change_handle_as};
-use crate::quota::blob_quota;
+use crate::quota::quotas;
 use crate::web::{bytes, grouped};
 use crate::xrpc::XrpcError;
 
@@ -54,6 +54,11 @@ struct CodeLine {
 /// What an account has, besides its row.
 struct Holdings {
     records: String,
+    record_bytes: String,
+    record_quota: Option<String>,
+    record_bytes_quota: Option<String>,
+    own_record_quota: bool,
+    own_record_bytes_quota: bool,
     collections: Vec<String>,
     blobs: String,
     blob_bytes: String,
@@ -139,8 +144,8 @@ async fn account(desk: &Desk, visit: &Visit) -> Result<AccountPage, XrpcError> {
 fn holdings(ctx: &Context, account: &Account) -> Result<Holdings, XrpcError> {
     let did = &account.did;
     let repos = &ctx.repos;
-    let records = repos.count_records(did).map_err(XrpcError::internal)?;
-    let blobs = repos.blob_usage(did).map_err(XrpcError::internal)?;
+    let usage = repos.usage(did).map_err(XrpcError::internal)?;
+    let quotas = quotas(ctx, account);
     let sessions = ctx.sessions.list(did, ctx.now_ms());
     let sessions = sessions.map_err(XrpcError::internal)?.into_iter();
     let apps = ctx.oauth.connected_apps(did);
@@ -162,12 +167,17 @@ fn holdings(ctx: &Context, account: &Account) -> Result<Holdings, XrpcError> {
         });
     }
     Ok(Holdings {
-        records: grouped(records),
+        records: grouped(usage.records),
+        record_bytes: bytes(usage.record_bytes),
+        record_quota: quotas.records.map(grouped),
+        record_bytes_quota: quotas.record_bytes.map(bytes),
         collections: repos.collections(did).map_err(XrpcError::internal)?,
-        blobs: grouped(blobs.count),
-        blob_bytes: bytes(blobs.bytes),
-        quota: blob_quota(ctx, account).map(bytes),
+        blobs: grouped(usage.blobs),
+        blob_bytes: bytes(usage.blob_bytes),
+        quota: quotas.blob_bytes.map(bytes),
         own_quota: account.blob_quota.is_some(),
+        own_record_quota: account.record_quota.is_some(),
+        own_record_bytes_quota: account.record_bytes_quota.is_some(),
         sessions: sessions
             .map(|session| SessionLine {
                 id: session.id,
@@ -290,15 +300,21 @@ async fn order(desk: &Desk, visit: &Visit, account: &Account) -> Result<String, 
             set_account_invites(ctx, actor, did, false, None).await?;
             Ok("The account gets invite codes again.".to_owned())
         }
-        "quota" => {
-            let quota = match visit.field("quota") {
+        kind @ ("quota" | "record_quota" | "record_bytes_quota") => {
+            let quota = match visit.field(kind) {
                 None => None,
                 Some(text) => {
-                    let wrong = || XrpcError::invalid(format!("{text:?} is no number of bytes"));
+                    let wrong = || XrpcError::invalid(format!("{text:?} is no number"));
                     Some(text.parse::<u64>().map_err(|_| wrong())?)
                 }
             };
-            set_blob_quota(ctx, actor, did, quota).await?;
+            let mut new = NewQuotas::default();
+            match kind {
+                "record_quota" => new.records = Some(quota),
+                "record_bytes_quota" => new.record_bytes = Some(quota),
+                _ => new.blob_bytes = Some(quota),
+            }
+            set_quotas(ctx, actor, did, new).await?;
             Ok("The quota is set.".to_owned())
         }
         "delete" => {

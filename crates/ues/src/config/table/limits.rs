@@ -11,6 +11,18 @@ pub const SETTINGS: &[Setting] = &[
                is room for.",
     },
     Setting {
+        key: "quota.records",
+        kind: Kind::Count,
+        default: "0",
+        help: "Records that one account may have, in the same way.",
+    },
+    Setting {
+        key: "quota.record_bytes",
+        kind: Kind::Bytes,
+        default: "0",
+        help: "Bytes of records that one account may have, in the same way.",
+    },
+    Setting {
         key: "limits.blob_bytes",
         kind: Kind::Bytes,
         default: "5MB",

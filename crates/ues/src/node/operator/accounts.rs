@@ -6,8 +6,8 @@ use axum::Json;
 use axum::extract::{Query, State};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use ues_atproto::admin::{self, Actor, Place};
-use ues_atproto::{Account, Act, Scope, blob_quota, change_password, lifecycle};
+use ues_atproto::admin::{self, Actor, NewQuotas, Place};
+use ues_atproto::{Account, Act, Scope, change_password, lifecycle, quotas};
 use ues_repo::repo::layout::{Head, Status};
 use ues_repo::syntax::{AtIdentifier, Datetime};
 
@@ -80,12 +80,7 @@ pub async fn list(State(desk): State<Desk>, Query(page): Query<Page>) -> Answer 
     let mut accounts = Vec::with_capacity(heads.len());
     for (did, head) in &heads {
         if let Some(account) = desk.ctx.accounts.by_did(did).map_err(Refusal::internal)? {
-            let records = desk
-                .ctx
-                .repos
-                .count_records(did)
-                .map_err(Refusal::internal)?;
-            accounts.push(summary(&desk, &account, head, records)?);
+            accounts.push(summary(&desk, &account, head)?);
         }
     }
     let mut answer = json!({ "accounts": accounts });
@@ -104,24 +99,23 @@ pub async fn show(State(desk): State<Desk>, Query(which): Query<Which>) -> Answe
         .head(&account.did)
         .map_err(Refusal::internal)?
         .ok_or_else(missing)?;
-    let records = repos
-        .count_records(&account.did)
-        .map_err(Refusal::internal)?;
-    let mut answer = summary(&desk, &account, &head, records)?;
+    let mut answer = summary(&desk, &account, &head)?;
     answer["collections"] = json!(repos.collections(&account.did).map_err(Refusal::internal)?);
     answer["email"] = json!(account.email);
     Ok(Json(answer))
 }
 
-fn summary(desk: &Desk, account: &Account, head: &Head, records: u64) -> Result<Value, Refusal> {
-    let usage = desk.ctx.repos.blob_usage(&account.did);
+fn summary(desk: &Desk, account: &Account, head: &Head) -> Result<Value, Refusal> {
+    let usage = desk.ctx.repos.usage(&account.did);
     let usage = usage.map_err(Refusal::internal)?;
+    let quotas = quotas(&desk.ctx, account);
     Ok(json!({
         "did": account.did.as_str(), "handle": account.handle.as_str(),
         "status": account.status().name().unwrap_or("active"), "createdAt": account.created_at,
-        "records": records, "rev": head.rev.as_str(), "commit": head.commit.to_string(),
+        "records": usage.records, "recordBytes": usage.record_bytes, "recordQuota": quotas.records,
+        "recordBytesQuota": quotas.record_bytes, "rev": head.rev.as_str(), "commit": head.commit.to_string(),
         "data": head.data.to_string(),
-        "blobs": usage.count, "blobBytes": usage.bytes, "blobQuota": blob_quota(&desk.ctx, account),
+        "blobs": usage.blobs, "blobBytes": usage.blob_bytes, "blobQuota": quotas.blob_bytes,
     }))
 }
 
@@ -185,18 +179,17 @@ pub async fn delete(State(desk): State<Desk>, Json(which): Json<Which>) -> Answe
 #[derive(Deserialize)]
 pub struct NewQuota {
     account: String,
-    /// 0: as much as there is room for; absent: what all may.
-    blob_bytes: Option<u64>,
+    set: NewQuotas,
 }
 
-/// `POST account/quota {account, blob_bytes?}`.
+/// `POST account/quota {account, set: {blobBytes?, records?, recordBytes?}}`: 0 is as much as there is room for, null what
+/// all may, and what is absent stays.
 pub async fn quota(State(desk): State<Desk>, Json(input): Json<NewQuota>) -> Answer {
     let did = desk.account(&input.account)?.did.clone();
-    admin::set_blob_quota(&desk.ctx, &actor(), &did, input.blob_bytes).await?;
+    admin::set_quotas(&desk.ctx, &actor(), &did, input.set).await?;
     let account = desk.account(did.as_str())?;
-    Ok(Json(
-        json!({ "did": did.as_str(), "blobQuota": blob_quota(&desk.ctx, &account) }),
-    ))
+    let quotas = quotas(&desk.ctx, &account);
+    Ok(Json(json!({ "did": did.as_str(), "quotas": quotas })))
 }
 
 /// `GET sessions?account`: the sessions of an account.

@@ -63,7 +63,10 @@ pub async fn check(State(desk): State<Desk>, _: Json<Value>) -> Response {
                 };
                 let (found, list, count) = match desk.ctx.repos.check(did, &mut tell) {
                     Ok(report) => (
-                        format!("{} records, {} nodes", report.records, report.nodes),
+                        format!(
+                            "{} records, {} nodes, {} blobs",
+                            report.records, report.nodes, report.blobs
+                        ),
                         report.problems,
                         report.problem_count,
                     ),
