@@ -17,6 +17,7 @@ mod mail_tokens;
 mod moderation;
 mod preferences;
 mod prepare;
+mod readable;
 mod repo_read;
 mod repo_write;
 mod server;
@@ -32,6 +33,7 @@ mod sync_hosts;
 pub use identity::{change_handle, change_handle_as};
 pub use mail_tokens::send_token_as;
 pub use prepare::write_error;
+pub use readable::MIRROR_HEADER;
 pub use server::second_factor;
 pub use server_mail::{EmailChange, change_email, change_password};
 

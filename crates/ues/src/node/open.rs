@@ -11,6 +11,7 @@ use ues_repo::crypto::keystore::KeystoreError;
 use ues_storage::{OpenError, Store};
 
 use super::index::Index;
+use super::mirror::Mirroring;
 use super::network::PeerNetwork;
 use super::operator::{self, Operator};
 use super::pinning::{Pinning, PinningError};
@@ -72,6 +73,7 @@ pub struct Node {
     index: Index,
     pinning: Pinning,
     network: PeerNetwork,
+    mirroring: Mirroring,
     secret: String,
     data: PathBuf,
 }
@@ -105,6 +107,7 @@ impl Node {
         let index = Index::open(&data, server.context())?;
         let network =
             PeerNetwork::open(server.context(), config, keys.device).map_err(|e| cannot(&e))?;
+        let mirroring = Mirroring::open(server.context(), &network);
         let app = Operator::new(&secret, data.clone(), index.clone());
         let server = server.app(Arc::new(app)).map_err(|e| cannot(&e))?;
         let pinning =
@@ -115,11 +118,15 @@ impl Node {
         let server = server
             .app(Arc::new(network.app().with_secret(&secret)))
             .map_err(|e| cannot(&e))?;
+        let server = server
+            .app(Arc::new(mirroring.app(&secret)))
+            .map_err(|e| cannot(&e))?;
         Ok(Self {
             server,
             index,
             pinning,
             network,
+            mirroring,
             secret,
             data,
         })
@@ -157,12 +164,14 @@ impl Node {
         let store = self.server.context().store.clone();
         let side = self.pinning.serve().await;
         self.network.serve().await;
+        self.mirroring.serve();
         let pinning = &self.pinning;
         let shutdown = async move {
             shutdown.await;
             pinning.end_watching();
         };
         let served = self.server.serve(listener, shutdown).await;
+        self.mirroring.stop();
         self.network.stop().await;
         side.stop().await;
         self.pinning.stop().await;
@@ -174,6 +183,7 @@ impl Node {
     pub async fn close(self) {
         let store = self.server.context().store.clone();
         self.server.stop();
+        self.mirroring.stop();
         self.network.stop().await;
         self.pinning.stop().await;
         close(store, self.index).await;
