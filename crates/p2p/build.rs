@@ -2,7 +2,11 @@
 
 use std::error::Error;
 
-const FILES: [&str; 2] = ["proto/bitswap.proto", "proto/blobs.proto"];
+const FILES: [&str; 3] = [
+    "proto/bitswap.proto",
+    "proto/blobs.proto",
+    "proto/repositories.proto",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     for file in FILES {

@@ -37,6 +37,9 @@ pub enum AccessError {
         /// What was given.
         found: usize,
     },
+    /// A rule for reading names more than can be.
+    #[error("at most 1024 readers with names of at most 128 bytes expected")]
+    Readers,
     /// The operating system gave no random bytes.
     #[error("no random bytes: {0}")]
     Random(String),

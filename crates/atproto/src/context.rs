@@ -5,9 +5,11 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use ues_access::ReadRules;
 use ues_data::{Cid, Multihash, content_id};
 use ues_repo::lexicon::Lexicons;
 use ues_repo::repo::Repositories;
+use ues_repo::repo::mirror::Mirrors;
 use ues_repo::repo::write::RecordPath;
 use ues_repo::syntax::{Did, TidClock};
 use ues_storage::Store;
@@ -47,6 +49,10 @@ pub struct Parts {
     pub store: Store,
     /// The accounts' repositories.
     pub repos: Repositories,
+    /// Copies of repositories that live elsewhere.
+    pub mirrors: Mirrors,
+    /// Who may read which repository over the network.
+    pub read_rules: ReadRules,
     /// The lexicons at hand.
     pub lexicons: Lexicons,
     /// The accounts.
@@ -143,9 +149,12 @@ impl Parts {
             return Ok(true);
         }
         for path in self.takedowns.records(did)? {
-            let record = self.repos.get_record(did, &RecordPath::parse(&path)?)?;
-            if record.is_some_and(|record| record.cid.hash() == mh) {
-                return Ok(true);
+            let path = RecordPath::parse(&path)?;
+            for repos in [&self.repos, self.mirrors.repos()] {
+                let record = repos.get_record(did, &path)?;
+                if record.is_some_and(|record| record.cid.hash() == mh) {
+                    return Ok(true);
+                }
             }
         }
         Ok(false)

@@ -10,8 +10,10 @@ use http::HeaderName;
 use http::header::WWW_AUTHENTICATE;
 use tokio::net::TcpListener;
 use tower_http::cors::{AllowHeaders, AllowMethods, Any, CorsLayer};
+use ues_access::ReadRules;
 use ues_repo::blob_store::{BlobStores, S3Blobs, S3OptionsError};
 use ues_repo::lexicon::{Lexicons, RegisterError};
+use ues_repo::repo::mirror::Mirrors;
 use ues_repo::repo::{RepoError, Repositories};
 use ues_repo::syntax::TidClock;
 use ues_storage::{ProjectionHandle, StorageError, Store};
@@ -153,6 +155,8 @@ impl Server {
             clock: TidClock::random(),
             service_did,
             lexicons,
+            mirrors: Mirrors::open(&repos)?,
+            read_rules: ReadRules::open(&store)?,
             repos,
             keys,
             remote_blobs: RemoteBlobs::default(),
@@ -233,7 +237,11 @@ impl Server {
             .allow_origin(Any)
             .allow_methods(AllowMethods::mirror_request())
             .allow_headers(AllowHeaders::mirror_request())
-            .expose_headers([HeaderName::from_static("dpop-nonce"), WWW_AUTHENTICATE])
+            .expose_headers([
+                HeaderName::from_static("dpop-nonce"),
+                WWW_AUTHENTICATE,
+                methods::MIRROR_HEADER,
+            ])
             .max_age(CORS_MAX_AGE);
         router.layer(cors)
     }

@@ -13,6 +13,7 @@
 //! | [`gossip`] | topics whose messages the application judges before they travel on |
 //! | [`sync`], [`pairing`] | devices that hold one repository, and how another is invited |
 //! | [`blobs`] | blobs of repositories, between the devices that hold them |
+//! | [`repositories`] | public repositories, by difference of trees |
 //! | [`bitswap`] | blocks asked of peers and served to them |
 //! | [`streams`] | streams for protocols of our own, opened by name, accepted up to a bound |
 
@@ -37,6 +38,7 @@ pub mod known_peers;
 pub mod network;
 pub mod pairing;
 pub mod rate;
+pub mod repositories;
 pub mod state;
 pub mod streams;
 pub mod sync;

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    account, admin, blob, car, check, completions, config, device, key, lexicon, log, mail, peer,
-    pin, post, record, reindex, repo, status, sync, up, worker,
+    access, account, admin, blob, car, check, completions, config, device, key, lexicon, log, mail,
+    mirror, peer, pin, post, record, reindex, repo, status, sync, up, worker,
 };
 
 /// A node for your own data, in one program.
@@ -114,6 +114,12 @@ pub enum Command {
     Sync(sync::Command),
     /// What the devices of a repository wrote, what was merged, and why
     Log(log::Args),
+    /// Mirrors: copies of repositories that live elsewhere
+    #[command(visible_alias = "mirrors")]
+    Mirror(mirror::Args),
+    /// Who may read which repository over the network
+    #[command(subcommand)]
+    Access(access::Command),
     /// Peers: other nodes
     #[command(subcommand, visible_alias = "peers")]
     Peer(peer::Command),

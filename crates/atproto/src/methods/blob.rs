@@ -19,7 +19,7 @@ use crate::quota::room_for_blob;
 use crate::xrpc::{Auth, Call, Caller, Method, Reply, XrpcError};
 
 use super::prepare::write_error;
-use super::sync::visible_account;
+use super::readable::Readable;
 
 /// Bytes gathered before they are handed to a thread that may block.
 const GATHER: usize = 256 * 1024;
@@ -184,25 +184,25 @@ async fn list_missing_blobs(call: Call) -> Result<Reply, XrpcError> {
 }
 
 async fn get_blob(call: Call) -> Result<Reply, XrpcError> {
-    let account = visible_account(&call)?;
+    let of = Readable::of(&call)?;
     let cid = parse_cid(call.params.required("cid")?);
     let cid = cid.map_err(|e| XrpcError::invalid(e.to_string()))?;
     let not_found = || XrpcError::invalid("Blob not found");
-    let down = call.ctx.takedowns.get(&account.did, &Target::Blob(cid));
+    let down = call.ctx.takedowns.get(&of.did, &Target::Blob(cid));
     if down.map_err(XrpcError::internal)?.is_some() && !matches!(call.caller, Caller::Admin(_)) {
         return Err(not_found());
     }
-    let repos = &call.ctx.repos;
+    let repos = &of.repos;
     // What was only uploaded is not public yet.
     if !repos
-        .is_blob_in_use(&account.did, &cid)
+        .is_blob_in_use(&of.did, &cid)
         .map_err(XrpcError::internal)?
     {
         return Err(not_found());
     }
-    let here = || repos.blob(&account.did, &cid).map_err(XrpcError::internal);
+    let here = || repos.blob(&of.did, &cid).map_err(XrpcError::internal);
     let mut meta = here()?;
-    if meta.is_none() && call.ctx.remote_blobs.bring(&account.did, &cid).await {
+    if meta.is_none() && call.ctx.remote_blobs.bring(&of.did, &cid).await {
         meta = here()?;
     }
     let meta = meta.ok_or_else(not_found)?;
@@ -237,7 +237,7 @@ async fn get_blob(call: Call) -> Result<Reply, XrpcError> {
         header::CONTENT_DISPOSITION,
         name.map_err(XrpcError::internal)?,
     );
-    Ok(Reply::Other(response))
+    Ok(of.told(Reply::Other(response)))
 }
 
 type Reader = Box<dyn BlobReader>;

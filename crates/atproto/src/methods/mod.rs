@@ -17,6 +17,7 @@ mod mail_tokens;
 mod moderation;
 mod preferences;
 mod prepare;
+mod readable;
 mod repo_read;
 mod repo_write;
 mod server;
@@ -33,6 +34,7 @@ pub use identity::{change_handle, change_handle_as};
 pub use lexicon::published_lexicon;
 pub use mail_tokens::{send_token, send_token_as, take_token};
 pub use prepare::write_error;
+pub use readable::MIRROR_HEADER;
 pub use server_mail::{EmailChange, change_email, change_password};
 
 use ues_repo::lexicon::Lexicons;

@@ -14,6 +14,8 @@ use crate::proxy::{Target, query_as};
 use crate::xrpc::transcode::{dag_cbor_to_json, json_string};
 use crate::xrpc::{Auth, Call, Method, Reply, XrpcError};
 
+use super::readable::Readable;
+
 /// The methods of this file.
 pub fn methods() -> [Method; 3] {
     [
@@ -26,7 +28,7 @@ pub fn methods() -> [Method; 3] {
 async fn get_record(call: Call) -> Result<Reply, XrpcError> {
     let collection = call.params.required("collection")?;
     let rkey = call.params.required("rkey")?;
-    let Some(account) = active_account(&call.ctx, call.params.required("repo")?)? else {
+    let Some(of) = readable(&call)? else {
         let Some(appview) = &call.ctx.config.appview else {
             return Err(XrpcError::invalid("Could not locate record"));
         };
@@ -37,7 +39,7 @@ async fn get_record(call: Call) -> Result<Reply, XrpcError> {
             Err(e) => e.into_reply().map(Reply::Other),
         };
     };
-    let did = &account.did;
+    let did = &of.did;
     let not_found = || {
         let message = format!("Could not locate record: at://{did}/{collection}/{rkey}");
         XrpcError::named("RecordNotFound", message)
@@ -46,8 +48,7 @@ async fn get_record(call: Call) -> Result<Reply, XrpcError> {
         return Err(not_found());
     };
     let path = RecordPath::new(&collection, &rkey);
-    let record = call
-        .ctx
+    let record = of
         .repos
         .get_record(did, &path)
         .map_err(XrpcError::internal)?;
@@ -63,13 +64,13 @@ async fn get_record(call: Call) -> Result<Reply, XrpcError> {
     }
     let mut out = Vec::with_capacity(256 + record.bytes.len() * 2);
     write_record(did, path.as_str(), &record, &mut out)?;
-    Ok(Reply::Json(out))
+    Ok(of.told(Reply::Json(out)))
 }
 
 async fn list_records(call: Call) -> Result<Reply, XrpcError> {
     let repo = call.params.required("repo")?;
     let collection = call.params.required("collection")?;
-    let Some(account) = active_account(&call.ctx, repo)? else {
+    let Some(of) = readable(&call)? else {
         return Err(XrpcError::invalid(format!("Could not find repo: {repo}")));
     };
     let order = if call.params.flag("reverse") {
@@ -78,7 +79,7 @@ async fn list_records(call: Call) -> Result<Reply, XrpcError> {
         Order::Descending
     };
     let (cursor, limit) = (call.params.text("cursor"), call.params.limit(50, 100));
-    let records = visible_records(&call.ctx, &account.did, collection, cursor, limit, order)?;
+    let records = visible_records(&call.ctx, &of, collection, cursor, limit, order)?;
     let size: usize = records.iter().map(|(_, r)| r.bytes.len()).sum();
     let mut out = Vec::with_capacity(64 + records.len() * 256 + size * 2);
     out.extend_from_slice(b"{\"records\":[");
@@ -86,12 +87,7 @@ async fn list_records(call: Call) -> Result<Reply, XrpcError> {
         if index > 0 {
             out.push(b',');
         }
-        write_record(
-            &account.did,
-            &format!("{collection}/{rkey}"),
-            record,
-            &mut out,
-        )?;
+        write_record(&of.did, &format!("{collection}/{rkey}"), record, &mut out)?;
     }
     out.push(b']');
     if let Some((rkey, _)) = records.last() {
@@ -99,25 +95,37 @@ async fn list_records(call: Call) -> Result<Reply, XrpcError> {
         json_string(rkey, &mut out);
     }
     out.push(b'}');
-    Ok(Reply::Json(out))
+    Ok(of.told(Reply::Json(out)))
+}
+
+/// The repository that the parameter `repo` names: an active account's, or a copy.
+fn readable(call: &Call) -> Result<Option<Readable>, XrpcError> {
+    let repo = call.params.required("repo")?;
+    match active_account(&call.ctx, repo)? {
+        Some(account) => Ok(Some(Readable::account(call, &account))),
+        None => Readable::copy(call, repo),
+    }
 }
 
 /// Records of a collection that are not taken down.
 fn visible_records(
     ctx: &Context,
-    did: &Did,
+    of: &Readable,
     collection: &str,
     cursor: Option<&str>,
     limit: usize,
     order: Order,
 ) -> Result<Vec<(String, StoredRecord)>, XrpcError> {
-    let hidden = ctx.takedowns.records(did).map_err(XrpcError::internal)?;
+    let hidden = ctx
+        .takedowns
+        .records(&of.did)
+        .map_err(XrpcError::internal)?;
     let mut visible = Vec::new();
     let mut after = cursor.map(str::to_owned);
     loop {
-        let page = ctx
+        let page = of
             .repos
-            .list_records(did, collection, after.as_deref(), limit, order)
+            .list_records(&of.did, collection, after.as_deref(), limit, order)
             .map_err(XrpcError::internal)?;
         let whole = page.len() == limit;
         after = page.last().map(|(rkey, _)| rkey.clone());

@@ -16,6 +16,7 @@ use crate::accounts::Account;
 use crate::limits::GET_REPO;
 use crate::xrpc::{Auth, Call, Method, Reply, XrpcError};
 
+use super::readable::Readable;
 use super::repo_read::available_account;
 
 const CAR: &str = "application/vnd.ipld.car";
@@ -61,19 +62,17 @@ fn read_error(did: &Did, e: RepoError) -> XrpcError {
 
 async fn get_repo(call: Call) -> Result<Reply, XrpcError> {
     call.spend_by_address(GET_REPO)?;
-    let account = visible_account(&call)?;
+    let of = Readable::of(&call)?;
     let since = call
         .params
         .text("since")
         .map(|rev| Tid::parse(rev).map_err(|e| XrpcError::invalid(e.to_string())))
         .transpose()?;
-    let did = account.did.clone();
-    let export = call
-        .ctx
+    let export = of
         .repos
-        .export(&did, since)
-        .map_err(|e| read_error(&did, e))?
-        .without_records(hidden_records(&call, &did)?);
+        .export(&of.did, since)
+        .map_err(|e| read_error(&of.did, e))?
+        .without_records(hidden_records(&call, &of.did)?);
     let pieces = futures::stream::try_unfold(Some(next_piece(export)), |reading| async {
         let Some(reading) = reading else {
             return Ok(None);
@@ -85,7 +84,7 @@ async fn get_repo(call: Call) -> Result<Reply, XrpcError> {
             None => Ok::<_, std::io::Error>(None),
         }
     });
-    Ok(Reply::bytes(CAR, Body::from_stream(pieces)))
+    Ok(of.told(Reply::bytes(CAR, Body::from_stream(pieces))))
 }
 
 /// The paths of the records that the caller does not get to see.
@@ -103,20 +102,21 @@ fn next_piece(mut export: Export) -> JoinHandle<(Option<Result<Bytes, RepoError>
 }
 
 async fn get_head(call: Call) -> Result<Reply, XrpcError> {
-    let account = visible_account(&call)?;
-    let head = head(&call, &account, "HeadNotFound")?;
-    Reply::json(&json!({ "root": head.0.to_string() }))
+    let of = Readable::of(&call)?;
+    let head = head(&of, "HeadNotFound")?;
+    Ok(of.told(Reply::json(&json!({ "root": head.0.to_string() }))?))
 }
 
 async fn get_latest_commit(call: Call) -> Result<Reply, XrpcError> {
-    let account = visible_account(&call)?;
-    let (cid, rev) = head(&call, &account, "RepoNotFound")?;
-    Reply::json(&json!({ "cid": cid.to_string(), "rev": rev.as_str() }))
+    let of = Readable::of(&call)?;
+    let (cid, rev) = head(&of, "RepoNotFound")?;
+    let head = json!({ "cid": cid.to_string(), "rev": rev.as_str() });
+    Ok(of.told(Reply::json(&head)?))
 }
 
-fn head(call: &Call, account: &Account, name: &'static str) -> Result<(Cid, Tid), XrpcError> {
-    let did = &account.did;
-    match call.ctx.repos.head(did).map_err(XrpcError::internal)? {
+fn head(of: &Readable, name: &'static str) -> Result<(Cid, Tid), XrpcError> {
+    let did = &of.did;
+    match of.repos.head(did).map_err(XrpcError::internal)? {
         Some(head) => Ok((head.commit, head.rev)),
         None => Err(XrpcError::named(
             name,
@@ -126,41 +126,36 @@ fn head(call: &Call, account: &Account, name: &'static str) -> Result<(Cid, Tid)
 }
 
 async fn get_record(call: Call) -> Result<Reply, XrpcError> {
-    let account = visible_account(&call)?;
+    let of = Readable::of(&call)?;
     let collection = Nsid::parse(call.params.required("collection")?);
     let rkey = RecordKey::parse(call.params.required("rkey")?);
     let collection = collection.map_err(|e| XrpcError::invalid(e.to_string()))?;
     let rkey = rkey.map_err(|e| XrpcError::invalid(e.to_string()))?;
     let path = RecordPath::new(&collection, &rkey);
-    if hidden_records(&call, &account.did)?.contains(path.as_str()) {
-        let message = format!("Could not locate record: at://{}/{path}", account.did);
+    if hidden_records(&call, &of.did)?.contains(path.as_str()) {
+        let message = format!("Could not locate record: at://{}/{path}", of.did);
         return Err(XrpcError::named("RecordNotFound", message));
     }
-    let proof = call
-        .ctx
+    let proof = of
         .repos
-        .proof(&account.did, &path)
-        .map_err(|e| read_error(&account.did, e))?;
-    Ok(Reply::bytes(CAR, proof))
+        .proof(&of.did, &path)
+        .map_err(|e| read_error(&of.did, e))?;
+    Ok(of.told(Reply::bytes(CAR, proof)))
 }
 
 async fn get_blocks(call: Call) -> Result<Reply, XrpcError> {
-    let account = visible_account(&call)?;
+    let of = Readable::of(&call)?;
     let wanted = call.params.texts("cids");
     if wanted.len() > MAX_BLOCKS {
         return Err(XrpcError::invalid(format!(
             "Too many cids. Max: {MAX_BLOCKS}"
         )));
     }
-    let view = call
-        .ctx
-        .repos
-        .view(&account.did)
-        .map_err(|e| read_error(&account.did, e))?;
+    let view = of.repos.view(&of.did).map_err(|e| read_error(&of.did, e))?;
     let mut hidden = HashSet::new();
-    for path in hidden_records(&call, &account.did)? {
+    for path in hidden_records(&call, &of.did)? {
         let path = RecordPath::parse(&path).map_err(XrpcError::internal)?;
-        let record = call.ctx.repos.get_record(&account.did, &path);
+        let record = of.repos.get_record(&of.did, &path);
         hidden.extend(record.map_err(XrpcError::internal)?.map(|r| r.cid));
     }
     let mut out = Vec::new();
@@ -177,7 +172,7 @@ async fn get_blocks(call: Call) -> Result<Reply, XrpcError> {
         let message = format!("Could not find cids: {}", missing.join(","));
         return Err(XrpcError::invalid(message));
     }
-    Ok(Reply::bytes(CAR, out))
+    Ok(of.told(Reply::bytes(CAR, out)))
 }
 
 async fn get_repo_status(call: Call) -> Result<Reply, XrpcError> {
@@ -236,7 +231,7 @@ async fn list_repos(call: Call) -> Result<Reply, XrpcError> {
 }
 
 async fn list_blobs(call: Call) -> Result<Reply, XrpcError> {
-    let account = visible_account(&call)?;
+    let of = Readable::of(&call)?;
     let params = &call.params;
     let limit = params.limit(500, 1000);
     let since = params
@@ -247,14 +242,14 @@ async fn list_blobs(call: Call) -> Result<Reply, XrpcError> {
         .text("cursor")
         .map(|cid| parse_cid(cid).map_err(|e| XrpcError::invalid(e.to_string())))
         .transpose()?;
-    let cids = call
-        .ctx
+    let cids = of
         .repos
-        .list_blobs(&account.did, since.as_ref(), after.as_ref(), limit)
-        .map_err(|e| read_error(&account.did, e))?;
+        .list_blobs(&of.did, since.as_ref(), after.as_ref(), limit)
+        .map_err(|e| read_error(&of.did, e))?;
     let cids: Vec<String> = cids.iter().map(Cid::to_string).collect();
-    match cids.last() {
-        Some(last) => Reply::json(&json!({ "cursor": last, "cids": cids })),
-        None => Reply::json(&json!({ "cids": cids })),
-    }
+    let page = match cids.last() {
+        Some(last) => json!({ "cursor": last, "cids": cids }),
+        None => json!({ "cids": cids }),
+    };
+    Ok(of.told(Reply::json(&page)?))
 }

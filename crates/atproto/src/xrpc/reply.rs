@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, header};
+use http::{HeaderName, HeaderValue, header};
 use serde::Serialize;
 
 use super::error::XrpcError;
@@ -30,6 +30,14 @@ impl Reply {
         let mut response = Response::new(body.into());
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+        Self::Other(response)
+    }
+
+    /// The same answer with a header.
+    #[must_use]
+    pub fn with_header(self, name: HeaderName, value: HeaderValue) -> Self {
+        let mut response = self.into_response();
+        response.headers_mut().insert(name, value);
         Self::Other(response)
     }
 }

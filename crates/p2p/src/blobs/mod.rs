@@ -10,7 +10,8 @@ mod service;
 mod status;
 
 pub use fetch::FetchError;
-pub use service::{BlobMode, BlobOptions, BlobService};
+pub use serve::BlobReaders;
+pub use service::{BlobMode, BlobOptions, BlobService, fetch_blob};
 pub use status::BlobStatus;
 
 use libp2p::StreamProtocol;

@@ -7,13 +7,14 @@ use futures::{AsyncWriteExt, io};
 use libp2p::{PeerId, Stream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
+use ues_data::Cid;
 use ues_repo::blob_store::BlobReader;
 use ues_repo::repo::Repositories;
 use ues_repo::repo::blobs::BlobMeta;
-use ues_sync::store::Replicas;
+use ues_repo::syntax::Did;
 
 use super::message::{Answer, Ask, MAX_MESSAGE, MAX_MIME};
-use crate::{framing, identity};
+use crate::framing;
 
 /// How long a stream stays open without a question.
 const IDLE: Duration = Duration::from_secs(60);
@@ -23,24 +24,29 @@ const SEND_WITHIN: Duration = Duration::from_secs(60);
 /// Blobs that are sent at a time; others wait.
 const SENDING: usize = 16;
 
+/// Who may have which blobs.
+pub trait BlobReaders: Send + Sync + 'static {
+    /// Where a blob is read that a peer asks for, if the peer may read it. Blocks on the disk.
+    fn open(&self, peer: &PeerId, repo: &Did, cid: &Cid) -> Option<Repositories>;
+}
+
 /// Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Server {
-    replicas: Replicas,
+    readers: Arc<dyn BlobReaders>,
     room: Arc<Semaphore>,
 }
 
 impl Server {
-    pub fn new(replicas: Replicas) -> Self {
+    pub fn new(readers: Arc<dyn BlobReaders>) -> Self {
         Self {
-            replicas,
+            readers,
             room: Arc::new(Semaphore::new(SENDING)),
         }
     }
 
     /// Answers all questions of a stream.
     pub async fn answer(&self, peer: PeerId, mut stream: Stream) -> io::Result<()> {
-        let key = identity::key_of(&peer).map_or_else(String::new, |key| key.did_key());
         loop {
             let asked = timeout(IDLE, framing::read(&mut stream, MAX_MESSAGE)).await;
             let Ok(Some(asked)) = asked.unwrap_or(Ok(None)) else {
@@ -48,13 +54,15 @@ impl Server {
             };
             let ask =
                 Ask::decode(asked).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
-            // Whoever may not sync does not learn which repositories are here.
-            if !self.replicas.may_sync(&ask.repo, &key) {
+            let (readers, asked) = (Arc::clone(&self.readers), ask.clone());
+            let repos =
+                tokio::task::spawn_blocking(move || readers.open(&peer, &asked.repo, &asked.cid));
+            // Whoever may not read does not learn which repositories are here.
+            let Some(repos) = repos.await? else {
                 send(&mut stream, &Answer::Refused).await?;
                 return stream.close().await;
-            }
+            };
             let _room = self.room.acquire().await.map_err(io::Error::other)?;
-            let repos = self.replicas.repos().clone();
             let found = tokio::task::spawn_blocking(move || open(&repos, &ask)).await?;
             match found.map_err(io::Error::other)? {
                 None => send(&mut stream, &Answer::Absent).await?,

@@ -12,13 +12,13 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use ues_data::Cid;
-use ues_repo::repo::RepoError;
+use ues_repo::repo::{RepoError, Repositories};
 use ues_repo::syntax::Did;
 use ues_sync::store::Replicas;
 
 use super::PROTOCOL;
 use super::fetch::{FetchError, Partial, Wanted, fetch};
-use super::serve::Server;
+use super::serve::{BlobReaders, Server};
 use super::status::{BlobStatus, Board};
 use crate::error::OpenStreamError;
 use crate::identity;
@@ -60,6 +60,44 @@ pub struct BlobOptions {
     pub mode: BlobMode,
     /// The largest blob that is taken, in bytes.
     pub max_bytes: u64,
+}
+
+/// Only the devices that may write to a repository.
+struct Devices(Replicas);
+
+impl BlobReaders for Devices {
+    fn open(&self, peer: &PeerId, repo: &Did, _: &Cid) -> Option<Repositories> {
+        let key = identity::key_of(peer)?.did_key();
+        let shares = self.0.may_sync(repo, &key);
+        shares.then(|| self.0.repos().clone())
+    }
+}
+
+/// Fetches a blob into a repository from a peer, which need not be a device that holds it; whether the peer had it.
+///
+/// # Errors
+/// When the peer breaks off, or gives what it was not asked for.
+pub async fn fetch_blob(
+    network: &Network,
+    peer: PeerId,
+    repos: &Repositories,
+    did: &Did,
+    cid: &Cid,
+    max: u64,
+) -> Result<bool, FetchError> {
+    let mut stream = network.open_stream(peer, PROTOCOL).await?;
+    let wanted = Wanted {
+        repos,
+        did,
+        cid,
+        max,
+    };
+    let mut partial = None;
+    let outcome = fetch(wanted, peer, &mut stream, &mut partial).await;
+    if let Some(partial) = partial {
+        partial.discard();
+    }
+    Ok(outcome?.is_some())
 }
 
 /// The blobs of a node's shared repositories. Cheap to clone; it ends with the last clone.
@@ -111,6 +149,20 @@ impl BlobService {
         replicas: Replicas,
         options: BlobOptions,
     ) -> Result<Self, OpenStreamError> {
+        let readers = Arc::new(Devices(replicas.clone()));
+        Self::start_for(network, replicas, options, readers)
+    }
+
+    /// The same, where others than the devices may have blobs too.
+    ///
+    /// # Errors
+    /// When somebody accepts the protocol already.
+    pub fn start_for(
+        network: Network,
+        replicas: Replicas,
+        options: BlobOptions,
+        readers: Arc<dyn BlobReaders>,
+    ) -> Result<Self, OpenStreamError> {
         let mut incoming = network.accept_streams(PROTOCOL)?;
         let work = Work {
             network,
@@ -124,9 +176,8 @@ impl BlobService {
             wrong: Arc::default(),
             in_vain: Arc::default(),
         };
-        let replicas = work.replicas.clone();
         let accept = tokio::spawn(async move {
-            let server = Server::new(replicas);
+            let server = Server::new(readers);
             let streams = Arc::new(Semaphore::new(STREAMS));
             while let Some((peer, stream)) = incoming.next().await {
                 let Ok(permit) = Arc::clone(&streams).acquire_owned().await else {

@@ -13,6 +13,7 @@ mod export;
 mod import;
 mod lane;
 pub mod layout;
+pub mod mirror;
 mod public;
 mod read;
 mod recent;

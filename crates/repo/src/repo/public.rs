@@ -107,11 +107,15 @@ impl Repositories {
         Ok(None)
     }
 
+    /// The DID to which a number was given.
+    pub(super) fn owner_did(&self, owner: u64) -> Result<Option<Did>, RepoError> {
+        let did = self.around().ks.owners.get(owner.to_be_bytes())?;
+        Ok(did.and_then(|did| Did::parse(std::str::from_utf8(&did).ok()?).ok()))
+    }
+
     /// The repository of a number, if it is served.
     fn served(&self, owner: u64) -> Result<Option<Did>, RepoError> {
-        let did = self.around().ks.owners.get(owner.to_be_bytes())?;
-        let did = did.and_then(|did| Did::parse(std::str::from_utf8(&did).ok()?).ok());
-        let Some(did) = did else {
+        let Some(did) = self.owner_did(owner)? else {
             return Ok(None);
         };
         let head = self.head(&did)?;

@@ -20,6 +20,7 @@ use super::draft_commit::{FirstCommit, first_commit};
 use super::event::{CommitEvent, LogEvent};
 use super::lane::{Lane, LaneState, Request, Surroundings};
 use super::layout::{Head, Keyspaces, Status, head_key};
+use super::mirror::FIRST_OWNER;
 use super::subjects::{self, Recent};
 use super::usage::{Room, Usage};
 use super::write::{Applied, CommitMeta, Write, WriteError};
@@ -96,6 +97,27 @@ impl Repositories {
     ) -> Result<Self, RepoError> {
         let ks = Keyspaces::open(&store)?;
         blob_index::build(&store, &ks)?;
+        Self::with(store, ks, keys, 1)
+    }
+
+    /// The repositories of the same store that others have written: their rows are beside those of this node's own,
+    /// under numbers of their own, and found by keyspaces of their own.
+    pub(super) fn of_others(&self, keys: Arc<dyn KeySource>) -> Result<Self, RepoError> {
+        let store = self.store().clone();
+        let ks = Keyspaces {
+            heads: store.keyspace("mirror_heads")?,
+            owners: store.keyspace("mirror_owners")?,
+            ..self.around().ks.clone()
+        };
+        Self::with(store, ks, keys, FIRST_OWNER)
+    }
+
+    fn with(
+        store: Store,
+        ks: Keyspaces,
+        keys: Arc<dyn KeySource>,
+        first: u64,
+    ) -> Result<Self, RepoError> {
         let last = ks.owners.prefix([]).next_back().transpose()?;
         let last = last.and_then(|(key, _)| key.as_ref().try_into().ok().map(u64::from_be_bytes));
         let around = Surroundings {
@@ -110,9 +132,14 @@ impl Repositories {
                 around,
                 keys,
                 lanes: Mutex::default(),
-                next_owner: AtomicU64::new(last.map_or(1, |n| n + 1)),
+                next_owner: AtomicU64::new(last.map_or(first, |n| n + 1)),
             }),
         })
+    }
+
+    /// A number that no repository has had.
+    pub(super) fn next_owner(&self) -> u64 {
+        self.inner.next_owner.fetch_add(1, Ordering::Relaxed)
     }
 
     /// The store below.
@@ -212,7 +239,7 @@ impl Repositories {
         if state.is_some() || existing.is_some_and(|h| h.status != Status::Deleted) {
             return Err(WriteError::RepoExists(did.clone()));
         }
-        let owner = self.inner.next_owner.fetch_add(1, Ordering::Relaxed);
+        let owner = self.next_owner();
         let mut batch = extra;
         for event in announce {
             batch.append_event(event.encode());

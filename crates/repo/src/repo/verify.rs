@@ -182,7 +182,7 @@ pub fn proven(
 }
 
 /// A record in a repository is a map in the AT Protocol's data model, of bounded size.
-fn check_record(path: &RecordPath, cid: &Cid, bytes: &Bytes) -> Result<(), VerifyError> {
+pub(super) fn check_record(path: &RecordPath, cid: &Cid, bytes: &Bytes) -> Result<(), VerifyError> {
     let refuse = |reason: String| VerifyError::Record {
         path: path.as_str().to_owned(),
         reason,

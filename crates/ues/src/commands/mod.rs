@@ -1,5 +1,6 @@
 //! The commands, one file each, and what they share.
 
+pub mod access;
 pub mod account;
 mod acting;
 pub mod admin;
@@ -16,6 +17,7 @@ pub mod lexicon;
 pub mod log;
 pub mod mail;
 pub mod migrate;
+pub mod mirror;
 pub mod peer;
 pub mod pin;
 pub mod post;
@@ -100,6 +102,8 @@ async fn run_async(context: &Context, command: Command) -> Outcome {
         Command::Device(command) => device::run(context, command).await,
         Command::Log(args) => log::run(context, args).await,
         Command::Sync(command) => sync::run(context, command).await,
+        Command::Mirror(args) => mirror::run(context, args).await,
+        Command::Access(command) => access::run(context, command).await,
         Command::Peer(command) => peer::run(context, command).await,
         Command::Worker(command) => worker::run(context, command).await,
         Command::Check(args) => check::run(context, args).await,

@@ -3,6 +3,7 @@
 mod here;
 mod index;
 mod keys;
+mod mirror;
 mod network;
 mod open;
 pub mod operator;

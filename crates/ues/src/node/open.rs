@@ -11,6 +11,7 @@ use ues_repo::crypto::keystore::KeystoreError;
 use ues_storage::{OpenError, Store};
 
 use super::index::Index;
+use super::mirror::Mirroring;
 use super::network::PeerNetwork;
 use super::operator::{self, Operator};
 use super::pinning::{Pinning, PinningError};
@@ -80,6 +81,7 @@ pub struct Node {
     index: Index,
     pinning: Pinning,
     network: PeerNetwork,
+    mirroring: Mirroring,
     secret: String,
     data: PathBuf,
 }
@@ -114,6 +116,7 @@ impl Node {
         let index = Index::open(&data, server.context())?;
         let network =
             PeerNetwork::open(server.context(), config, keys.device).map_err(|e| cannot(&e))?;
+        let mirroring = Mirroring::open(server.context(), &network);
         let app = Operator::new(&secret, data.clone(), index.clone());
         let server = server.app(Arc::new(app)).map_err(|e| cannot(&e))?;
         let pinning =
@@ -124,11 +127,15 @@ impl Node {
         let server = server
             .app(Arc::new(network.app().with_secret(&secret)))
             .map_err(|e| cannot(&e))?;
+        let server = server
+            .app(Arc::new(mirroring.app(&secret)))
+            .map_err(|e| cannot(&e))?;
         Ok(Self {
             server,
             index,
             pinning,
             network,
+            mirroring,
             secret,
             data,
         })
@@ -172,12 +179,14 @@ impl Node {
         let store = self.server.context().store.clone();
         let side = self.pinning.serve().await;
         self.network.serve().await;
+        self.mirroring.serve();
         let pinning = &self.pinning;
         let shutdown = async move {
             shutdown.await;
             pinning.end_watching();
         };
         let served = self.server.serve_with_tls(listener, tls, shutdown).await;
+        self.mirroring.stop();
         self.network.stop().await;
         side.stop().await;
         self.pinning.stop().await;
@@ -189,6 +198,7 @@ impl Node {
     pub async fn close(self) {
         let store = self.server.context().store.clone();
         self.server.stop();
+        self.mirroring.stop();
         self.network.stop().await;
         self.pinning.stop().await;
         close(store, self.index).await;

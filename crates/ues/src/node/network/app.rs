@@ -18,7 +18,7 @@ use ues_repo::crypto::VerifyingKey;
 use ues_repo::repo::RepoError;
 use ues_repo::syntax::{AtIdentifier, Did};
 
-use super::{PeerNetwork, compact, file, history, page};
+use super::{PeerNetwork, access, compact, file, history, page};
 use crate::node::operator::{Answer, Refusal, authorize};
 
 /// How long a question after a handshake waits for news.
@@ -88,6 +88,7 @@ impl App for NetworkApp {
             .route("/sync/log", get(history::log))
             .route("/record/history", get(history::history))
             .route("/network", get(network))
+            .route("/access", get(access::show).post(access::set))
             .route("/peer/add", post(add_peer))
             .with_state(desk.clone())
             .layer(middleware::from_fn_with_state(

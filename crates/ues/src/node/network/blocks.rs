@@ -2,33 +2,70 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use ues_atproto::Context;
 use ues_data::{Cid, Multihash};
 use ues_p2p::bitswap::message::MAX_BLOCK;
 use ues_p2p::{BlockSource, PeerId};
-use ues_repo::repo::RepoError;
+use ues_repo::repo::{RepoError, Repositories};
 use ues_repo::syntax::Did;
 use ues_worker::embedded::is_pinned;
 
-/// What everybody may have: what repositories that are served are made of, the blobs that their records refer to, and
-/// what the pin service keeps in the node's own store.
-pub(super) struct PublicBlocks {
-    ctx: Context,
-}
+use super::readers::Readers;
+
+/// What a peer may have: what repositories that it may read are made of, the blobs that their records refer to, and what
+/// the pin service keeps in the node's own store.
+#[derive(Clone)]
+pub(super) struct PublicBlocks(Readers);
 
 impl PublicBlocks {
-    pub fn new(ctx: Context) -> Self {
-        Self { ctx }
+    pub fn new(readers: Readers) -> Self {
+        Self(readers)
+    }
+
+    /// Accounts' repositories, and mirrors.
+    fn all(&self) -> [&Repositories; 2] {
+        let ctx = self.0.ctx();
+        [&ctx.repos, ctx.mirrors.repos()]
+    }
+
+    /// Whether a repository that `hidden` does not say of has a block, or a pin.
+    fn find(
+        &self,
+        mh: &Multihash,
+        hidden: &dyn Fn(&Did, &Multihash) -> bool,
+    ) -> Result<bool, RepoError> {
+        if is_pinned(&self.0.ctx().store.snapshot(), mh)? {
+            return Ok(true);
+        }
+        for repos in self.all() {
+            if repos.has_public_block(mh, MAX_BLOCK as u64, hidden)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn read(&self, mh: &Multihash) -> Result<Option<Bytes>, RepoError> {
+        let ctx = self.0.ctx();
+        if is_pinned(&ctx.store.snapshot(), mh)? {
+            return Ok(ctx.store.block(mh)?);
+        }
+        let hidden = |did: &Did, mh: &Multihash| ctx.is_taken_down(did, mh);
+        for repos in self.all() {
+            if let Some(block) = repos.public_block(mh, MAX_BLOCK as u64, &hidden)? {
+                return Ok(Some(block));
+            }
+        }
+        Ok(None)
     }
 
     /// Looks on a thread that may block.
     async fn look<T: Send + 'static>(
         &self,
         cid: &Cid,
-        look: impl FnOnce(&Context, &Multihash) -> Result<T, RepoError> + Send + 'static,
+        look: impl FnOnce(&Self, &Multihash) -> Result<T, RepoError> + Send + 'static,
     ) -> Option<T> {
-        let (ctx, cid) = (self.ctx.clone(), *cid);
-        let found = tokio::task::spawn_blocking(move || look(&ctx, cid.hash()));
+        let (this, cid) = (self.clone(), *cid);
+        let found = tokio::task::spawn_blocking(move || look(&this, cid.hash()));
         match found.await {
             Ok(Ok(found)) => Some(found),
             Ok(Err(error)) => {
@@ -43,27 +80,25 @@ impl PublicBlocks {
 #[async_trait]
 impl BlockSource for PublicBlocks {
     async fn get(&self, cid: &Cid) -> Option<Bytes> {
-        let read = |ctx: &Context, mh: &Multihash| {
-            if is_pinned(&ctx.repos.store().snapshot(), mh)? {
-                return Ok(ctx.repos.store().block(mh)?);
-            }
-            let hidden = |did: &Did, mh: &Multihash| ctx.is_taken_down(did, mh);
-            ctx.repos.public_block(mh, MAX_BLOCK as u64, &hidden)
-        };
-        self.look(cid, read).await.flatten()
+        self.look(cid, |this, mh| this.read(mh)).await.flatten()
     }
 
     async fn has(&self, cid: &Cid) -> bool {
-        let look = |ctx: &Context, mh: &Multihash| {
-            let hidden = |did: &Did, mh: &Multihash| ctx.is_taken_down(did, mh);
-            Ok(is_pinned(&ctx.repos.store().snapshot(), mh)?
-                || ctx.repos.has_public_block(mh, MAX_BLOCK as u64, &hidden)?)
+        let look = |this: &Self, mh: &Multihash| {
+            let ctx = this.0.ctx();
+            this.find(mh, &|did, mh| ctx.is_taken_down(did, mh))
         };
         self.look(cid, look).await.unwrap_or_default()
     }
 
-    /// What is public is so for all.
-    async fn may_read(&self, _: PeerId, _: &Cid) -> bool {
-        true
+    async fn may_read(&self, peer: PeerId, cid: &Cid) -> bool {
+        let look = move |this: &Self, mh: &Multihash| {
+            let ctx = this.0.ctx();
+            // Of two repositories with the same block, one that the peer may read is enough.
+            this.find(mh, &|did, mh| {
+                ctx.is_taken_down(did, mh) || !this.0.lets(&peer, did)
+            })
+        };
+        self.look(cid, look).await.unwrap_or_default()
     }
 }

@@ -1,17 +1,21 @@
 //! The peer-to-peer network within the node: it starts with the node if it should, else when the first device is invited
 //! or joined.
 
+mod access;
 mod app;
 mod blocks;
 mod compact;
 mod fetcher;
 mod file;
+pub(in crate::node) mod heads;
 mod history;
 mod join;
 mod known;
 mod page;
 mod provide;
+mod readers;
 mod remember;
+mod repositories;
 mod running;
 mod settings;
 
@@ -27,7 +31,7 @@ use crate::config::{Config, NetworkStart};
 pub use app::NetworkApp;
 use fetcher::PinFetcher;
 use known::KnownRows;
-use running::Running;
+pub(in crate::node) use running::Running;
 
 /// Why the network cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -99,7 +103,7 @@ impl PeerNetwork {
         Arc::new(PinFetcher(self.clone()))
     }
 
-    /// Starts it if it should always run, or a repository is shared with other devices. A failure is told and leaves the
+    /// Starts it if it should always run, a repository is shared with other devices, or one of others is mirrored. A failure is told and leaves the
     /// node without.
     pub async fn serve(&self) {
         let compacting = tokio::spawn(self.clone().keep_compact());
@@ -107,7 +111,8 @@ impl PeerNetwork {
             before.abort();
         }
         let always = self.0.config.start == NetworkStart::Always;
-        let needed = always || !self.0.replicas.list().is_empty();
+        let mirrors = self.0.ctx.mirrors.list().unwrap_or_default();
+        let needed = always || !self.0.replicas.list().is_empty() || !mirrors.is_empty();
         if !self.0.config.enabled || !needed {
             return;
         }
@@ -117,7 +122,7 @@ impl PeerNetwork {
     }
 
     /// The running network, started at first use.
-    async fn running(&self) -> Result<Running, NetworkError> {
+    pub(in crate::node) async fn running(&self) -> Result<Running, NetworkError> {
         if !self.0.config.enabled {
             return Err(NetworkError(
                 "it is switched off: network.enabled = true in the configuration".to_owned(),
@@ -133,7 +138,7 @@ impl PeerNetwork {
     }
 
     /// The network if it runs.
-    async fn if_running(&self) -> Option<Running> {
+    pub(in crate::node) async fn if_running(&self) -> Option<Running> {
         self.0.running.lock().await.clone()
     }
 

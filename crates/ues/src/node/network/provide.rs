@@ -1,4 +1,4 @@
-//! Tells the hash table what is pinned and which repositories are shared here, and finds other devices in it.
+//! Tells the hash table what is pinned and which repositories are shared or mirrored here, and finds other devices in it.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -7,6 +7,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use ues_data::{Cid, raw_cid};
 use ues_p2p::{Network, identity};
+use ues_repo::repo::mirror::Mirrors;
 use ues_repo::syntax::Did;
 use ues_storage::{StorageError, Store};
 use ues_sync::store::Replicas;
@@ -29,8 +30,8 @@ pub(super) struct Providing(JoinHandle<()>);
 
 impl Providing {
     /// Begins. The host repeats by itself what it was told to provide.
-    pub fn start(network: Network, replicas: Replicas) -> Self {
-        Self(tokio::spawn(run(network, replicas)))
+    pub fn start(network: Network, replicas: Replicas, mirrors: Mirrors) -> Self {
+        Self(tokio::spawn(run(network, replicas, mirrors)))
     }
 }
 
@@ -40,11 +41,13 @@ impl Drop for Providing {
     }
 }
 
-async fn run(network: Network, replicas: Replicas) {
+async fn run(network: Network, replicas: Replicas, mirrors: Mirrors) {
     let mut told = HashSet::new();
     loop {
         let store = replicas.repos().store().clone();
-        let dids = replicas.list();
+        let mut dids = replicas.list();
+        let rows = mirrors.list().unwrap_or_default();
+        dids.extend(rows.into_iter().map(|row| row.did));
         let wanted = tokio::task::spawn_blocking(move || wanted(&store, &dids)).await;
         match wanted {
             Ok(Ok(wanted)) => tell(&network, &mut told, wanted).await,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use ues_p2p::pairing::PairingService;
+use ues_p2p::repositories::RepositoryServer;
 use ues_p2p::sync::SyncService;
 use ues_p2p::{
     Bitswap, BitswapLimits, BlobMode, BlobOptions, BlobService, KnownPeer, Network, identity,
@@ -11,26 +12,32 @@ use ues_repo::crypto::VerifyingKey;
 use ues_sync::store::Replicas;
 
 use super::blocks::PublicBlocks;
+use super::heads::Telling;
 use super::known::KnownRows;
 use super::provide::Providing;
+use super::readers::Readers;
 use super::remember::Remembering;
+use super::repositories::ServedRepositories;
 use super::{NetworkError, Parts, cannot, settings};
 use crate::config::{NetworkBlobs, NetworkKademlia};
 
 /// See the module. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Running {
+pub(in crate::node) struct Running {
     pub network: Network,
     pub sync: SyncService,
     pub blobs: BlobService,
     pub pairing: PairingService,
     pub bitswap: Option<Bitswap>,
+    pub readers: Readers,
+    _telling: Arc<Telling>,
     _remembering: Arc<Remembering>,
     _providing: Option<Arc<Providing>>,
+    _repositories: Arc<RepositoryServer>,
 }
 
 impl Running {
-    pub async fn start(parts: &Parts) -> Result<Self, NetworkError> {
+    pub(super) async fn start(parts: &Parts) -> Result<Self, NetworkError> {
         let (config, replicas) = (&parts.config, &parts.replicas);
         let secret = replicas.device().to_bytes();
         let mut host = settings::host(config, known(replicas, &parts.known)?)?;
@@ -43,13 +50,16 @@ impl Running {
                 Network::start(host, secret).await.map_err(cannot)?
             }
         };
+        let readers = Readers::new(parts.ctx.clone(), replicas.clone());
         let bitswap = if config.bitswap {
-            let blocks = Arc::new(PublicBlocks::new(parts.ctx.clone()));
+            let blocks = Arc::new(PublicBlocks::new(readers.clone()));
             let limits = BitswapLimits::default();
             Some(Bitswap::start(&network, blocks, limits).map_err(cannot)?)
         } else {
             None
         };
+        let source = ServedRepositories::new(readers.clone());
+        let repositories = RepositoryServer::start(&network, Arc::new(source)).map_err(cannot)?;
         let sync = SyncService::start(network.clone(), replicas.clone()).map_err(cannot)?;
         let options = BlobOptions {
             mode: match config.blobs {
@@ -59,8 +69,13 @@ impl Running {
             },
             max_bytes: parts.ctx.config.sizes.blob,
         };
-        let blobs =
-            BlobService::start(network.clone(), replicas.clone(), options).map_err(cannot)?;
+        let blobs = BlobService::start_for(
+            network.clone(),
+            replicas.clone(),
+            options,
+            Arc::new(readers.clone()),
+        )
+        .map_err(cannot)?;
         let name = settings::device_name(&config.device_name);
         let pairing =
             PairingService::start(network.clone(), replicas.clone(), name).map_err(cannot)?;
@@ -70,16 +85,24 @@ impl Running {
             &sync,
             parts.known.clone(),
         );
-        let providing = (config.kademlia != NetworkKademlia::Off)
-            .then(|| Arc::new(Providing::start(network.clone(), replicas.clone())));
+        let providing = (config.kademlia != NetworkKademlia::Off).then(|| {
+            Arc::new(Providing::start(
+                network.clone(),
+                replicas.clone(),
+                parts.ctx.mirrors.clone(),
+            ))
+        });
         Ok(Self {
-            network,
             sync,
             blobs,
             pairing,
             bitswap,
+            _telling: Arc::new(Telling::start(network.clone(), readers.clone())),
+            readers,
+            network,
             _remembering: Arc::new(remembering),
             _providing: providing,
+            _repositories: Arc::new(repositories),
         })
     }
 }

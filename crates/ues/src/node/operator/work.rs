@@ -7,6 +7,8 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
+use ues_repo::repo::Repositories;
+use ues_repo::syntax::Did;
 use ues_storage::CheckProgress;
 
 use super::Desk;
@@ -47,7 +49,7 @@ fn stream(work: impl FnOnce(&Teller) -> Result<Value, String> + Send + 'static) 
         .into_response()
 }
 
-/// `POST check`: verifies the store, then every repository.
+/// `POST check`: verifies the store, then every repository, mirrors too.
 pub async fn check(State(desk): State<Desk>, _: Json<Value>) -> Response {
     stream(move |teller| {
         let (store, mut problems) = check_store(&desk, teller)?;
@@ -58,28 +60,40 @@ pub async fn check(State(desk): State<Desk>, _: Json<Value>) -> Response {
             let Some((_, last)) = heads.last() else { break };
             after = Some(last.owner);
             for (did, _) in &heads {
-                let mut tell = |done: u64| {
-                    teller.progress(json!({ "stage": did.as_str(), "done": done, "total": 0 }));
-                };
-                let (found, list, count) = match desk.ctx.repos.check(did, &mut tell) {
-                    Ok(report) => (
-                        format!(
-                            "{} records, {} nodes, {} blobs",
-                            report.records, report.nodes, report.blobs
-                        ),
-                        report.problems,
-                        report.problem_count,
-                    ),
-                    Err(error) => (String::new(), vec![error.to_string()], 1),
-                };
+                let (part, count) = check_repo(&desk.ctx.repos, did, did.as_str(), teller);
                 problems += count;
-                parts.push(json!({
-                    "what": did.as_str(), "found": found, "problems": list, "problemCount": count,
-                }));
+                parts.push(part);
+            }
+        }
+        let mirrors = &desk.ctx.mirrors;
+        for row in mirrors.list().map_err(|e| e.to_string())? {
+            let here = mirrors.repos().head(&row.did).map_err(|e| e.to_string())?;
+            if here.is_some() {
+                let what = format!("mirror of {}", row.did);
+                let (part, count) = check_repo(mirrors.repos(), &row.did, &what, teller);
+                problems += count;
+                parts.push(part);
             }
         }
         Ok(json!({ "parts": parts, "problems": problems }))
     })
+}
+
+/// One repository: what was found, and how much is wrong.
+fn check_repo(repos: &Repositories, did: &Did, what: &str, teller: &Teller) -> (Value, u64) {
+    let mut tell = |done: u64| {
+        teller.progress(json!({ "stage": what, "done": done, "total": 0 }));
+    };
+    let (found, list, count) = match repos.check(did, &mut tell) {
+        Ok(report) => (
+            format!("{} records, {} nodes", report.records, report.nodes),
+            report.problems,
+            report.problem_count,
+        ),
+        Err(error) => (String::new(), vec![error.to_string()], 1),
+    };
+    let part = json!({ "what": what, "found": found, "problems": list, "problemCount": count });
+    (part, count)
 }
 
 /// The store: blocks, references, log, large objects.
