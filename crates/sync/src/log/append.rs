@@ -37,7 +37,7 @@ impl Replica {
         self.time = self.time.max(payload.time);
         self.keep_writer(number, change);
         match &payload.action {
-            Action::Put { path, .. } | Action::Delete { path } => {
+            Action::Put { path, .. } | Action::Delete { path, .. } => {
                 let over = Over { rows, change };
                 let mut state = match self.state(&over, path)? {
                     Some(state) => state,
@@ -54,7 +54,7 @@ impl Replica {
                     let hold = Hold::operation(number, payload.seq);
                     change.hold(hold, *cid, value);
                 }
-                state.insert(&operation);
+                state.insert(&operation, self.roster.author(number));
                 let key = state_key(path.as_str());
                 change.put(key, state.encode());
                 change.touched.insert(path.clone());
