@@ -184,8 +184,8 @@ fn wrong_values_are_refused() {
     let number = |n: i128| Some(Ipld::Integer(n));
     let map = fields(&example());
     assert_eq!(
-        refused(map.clone(), "v", number(2)),
-        OperationError::Version(2)
+        refused(map.clone(), "v", number(3)),
+        OperationError::Version(3)
     );
     for (name, value) in [
         ("act", text("jump")),

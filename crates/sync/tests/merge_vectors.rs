@@ -86,8 +86,9 @@ impl Side {
         let names: Vec<String> = (0..4).map(author).collect();
         let name = |writer: u32| names[writer as usize].as_str();
         let seq = self.clock.get(writer) + 1;
-        let time =
-            HybridTime::from_ms(1_700_000_000_000 + 10 * self.clock.total() + u64::from(writer));
+        let time = HybridTime::from_ms(
+            1_700_000_000_000 + 10 * self.clock.total() + 1000 * u64::from(writer),
+        );
         let after = after.map(record);
         let origin = Origin {
             dot: Dot::new(writer, seq, 0),

@@ -1,5 +1,7 @@
 //! What an operation changes once it is checked.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 
 use crate::clock::WriterId;
@@ -54,10 +56,16 @@ impl Replica {
                     let hold = Hold::operation(number, payload.seq);
                     change.hold(hold, *cid, value);
                 }
+                // It counted for nothing when somebody who had seen it was taken in.
+                let late =
+                    payload.action.merge().is_some() && state.seen.covers(number, payload.seq);
                 state.insert(&operation, self.roster.author(number));
                 let key = state_key(path.as_str());
                 change.put(key, state.encode());
                 change.touched.insert(path.clone());
+                if late {
+                    self.rebuild(rows, &BTreeSet::from([path.clone()]), change)?;
+                }
             }
             Action::Grant { key, name } => {
                 let number = WriterId::try_from(payload.seq).unwrap_or(WriterId::MAX);

@@ -171,7 +171,7 @@ impl Replica {
     }
 
     /// Makes the states of targets anew from the log.
-    fn rebuild(
+    pub(super) fn rebuild(
         &self,
         rows: &dyn Rows,
         paths: &BTreeSet<RecordPath>,
@@ -203,7 +203,7 @@ impl Replica {
         }
         for (path, state) in made {
             change.touched.insert(path.clone());
-            if !state.candidates.is_empty() {
+            if !state.seen.is_empty() {
                 change.put(state_key(path.as_str()), state.encode());
                 continue;
             }

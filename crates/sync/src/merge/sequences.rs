@@ -41,26 +41,30 @@ pub(super) fn replaced<T: Eq + Ord + std::hash::Hash>(before: &[T], after: &[T])
             by: start..start + after.len(),
         }];
     }
-    let mut out: Vec<Replaced> = Vec::new();
-    for op in capture_diff_slices(Algorithm::Myers, before, after) {
-        let (old, new) = match op {
-            DiffOp::Equal { .. } => continue,
-            other => (other.old_range(), other.new_range()),
-        };
-        let (at, by) = (start + old.start, start + new.start..start + new.end);
-        match out.last_mut() {
-            // A deletion and an insertion at one place are one step.
-            Some(last) if last.at + last.len == at && last.by.end == by.start => {
-                last.len += old.len();
-                last.by.end = by.end;
-            }
-            _ => out.push(Replaced {
-                at,
+    let mut out = Vec::new();
+    // What is between two stretches that are equal is one step.
+    let (mut old, mut new) = (0, 0);
+    let mut replace = |old: std::ops::Range<usize>, new: std::ops::Range<usize>| {
+        if !old.is_empty() || !new.is_empty() {
+            out.push(Replaced {
+                at: start + old.start,
                 len: old.len(),
-                by,
-            }),
+                by: start + new.start..start + new.end,
+            });
+        }
+    };
+    for op in capture_diff_slices(Algorithm::Myers, before, after) {
+        if let DiffOp::Equal {
+            old_index,
+            new_index,
+            len,
+        } = op
+        {
+            replace(old..old_index, new..new_index);
+            (old, new) = (old_index + len, new_index + len);
         }
     }
+    replace(old..before.len(), new..after.len());
     out
 }
 

@@ -301,6 +301,24 @@ fn plain(record: &[u8]) -> serde_json::Value {
     json
 }
 
+#[test]
+fn several_stretches_of_a_text_are_replaced_at_once() {
+    let mut device = Device::default();
+    for (seq, body) in (1..).zip(["aaéééaéb", "éabbé", "", "bbé"]) {
+        let after = record(serde_json::json!({ "body": body }));
+        let origin = origin(1, seq, seq);
+        let rule = [rule("body", RuleKind::Text)];
+        if let Some(lineage) = device.lineage.and_then(|id| device.merges.lineage(id)) {
+            let document = crate::crdt::Document::decode(RuleKind::Text, &lineage.documents[0]);
+            let target = BTreeMap::from([("text".to_owned(), Ipld::String(body.to_owned()))]);
+            let edit =
+                super::difference::edit(&document.unwrap(), Some(&Ipld::Map(target)), &origin);
+            assert!(edit.is_ok(), "{body}");
+        }
+        device.write(&rule, &after, &origin).unwrap();
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
