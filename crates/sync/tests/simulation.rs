@@ -25,7 +25,7 @@ use support::{Device, Link, Rng, World, path, sheet};
 use ues_data::Cid;
 use ues_sync::clock::{ROOT, VectorClock, WriterId};
 use ues_sync::log::{Change, Hold, Incoming, Replica};
-use ues_sync::operation::Operation;
+use ues_sync::operation::{Action, Operation};
 use ues_sync::protocol::file::Export;
 
 /// All operations of a device's log, also those that are no longer there: each names the one before it.
@@ -69,6 +69,15 @@ fn reference(device: &Device, before: &BTreeMap<String, Cid>) -> BTreeMap<String
         .filter_map(|op| op.payload.action.target())
         .map(|path| path.as_str())
         .collect();
+    let mut snapshots: Vec<(u64, VectorClock)> = all
+        .iter()
+        .filter_map(|op| match &op.payload.action {
+            Action::Snapshot(sums) => Some((op.payload.seq, sums.clock())),
+            _ => None,
+        })
+        .collect();
+    snapshots.sort_by_key(|(seq, _)| *seq);
+    let snapshots: Vec<VectorClock> = snapshots.into_iter().map(|(_, counted)| counted).collect();
     let mut out = before.clone();
     for path in paths {
         let on_path: Vec<&Operation> = all
@@ -101,7 +110,7 @@ fn reference(device: &Device, before: &BTreeMap<String, Cid>) -> BTreeMap<String
         let author = |writer| roster.author(writer).to_owned();
         let merged = support::ever(winner.id()).unwrap().1.and_then(|own| {
             let count = candidates.len();
-            merging::record(&on_path, count, winner, &own, &author)
+            merging::record(&on_path, &snapshots, count, winner, &own, &author)
         });
         if let Some(merged) = &merged {
             support::MERGED.fetch_add(1, Ordering::Relaxed);

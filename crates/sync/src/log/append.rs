@@ -95,6 +95,10 @@ impl Replica {
                     self.pin(tip.writer, tip.seq);
                     self.keep_writer(tip.writer, change);
                 }
+                let behind = self.put_behind(&Over { rows, change }, sums)?;
+                if !behind.is_empty() {
+                    self.rebuild(rows, &behind, change)?;
+                }
             }
         }
         Ok(())

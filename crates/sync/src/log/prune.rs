@@ -150,7 +150,7 @@ impl Replica {
             out.insert(path.clone(), state);
         }
         if !since.is_empty() {
-            self.replay(rows, self.floor_clock(rows)?, &mut |operation| {
+            self.replay(rows, &mut |operation| {
                 let payload = &operation.payload;
                 let target = payload.action.target();
                 if counted.covers(payload.writer, payload.seq)

@@ -193,7 +193,7 @@ impl Replica {
                 };
                 made.insert(path, state);
             }
-            self.replay(&over, self.floor_clock(&over)?, &mut |operation| {
+            self.replay(&over, &mut |operation| {
                 let payload = &operation.payload;
                 let target = payload.action.target();
                 if let Some(state) = target.and_then(|path| made.get_mut(path)) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ues_data::Ipld;
+use ues_sync::clock::VectorClock;
 use ues_sync::crdt::{
     Anchor, CounterEdit, Dot, Edit, FieldChange, FieldsEdit, ListEdit, ListStep, Mark, Origin,
     Place, RuleKind, SetChange, SetEdit, TextEdit, TextStep, Value,
@@ -17,7 +18,7 @@ use crate::network::Operation as Made;
 use crate::reference::{self, Tree, facets};
 use crate::support::sheet::{Record, text};
 
-/// The lineage that operations begin or go on with, if it counts: that of the highest level.
+/// The lineage that operations begin or go on with, if it counts: that of the highest level. `all` are in order.
 struct Lineages<'a> {
     of: BTreeMap<(u32, u64), [u8; 32]>,
     begins: BTreeMap<[u8; 32], &'a Begin>,
@@ -48,9 +49,14 @@ fn lineages<'a>(all: &[&'a Operation]) -> Lineages<'a> {
         }
     }
     let begun = out.of.clone();
-    for (op, merge) in all.iter().filter_map(said) {
+    for (at, (op, merge)) in all.iter().filter_map(said).enumerate() {
         if let Merge::Continue(more) = merge
             && let Some(id) = begun.get(&more.begun)
+            && all
+                .iter()
+                .filter_map(said)
+                .take(at)
+                .any(|(begin, _)| (begin.payload.writer, begin.payload.seq) == more.begun)
         {
             out.of.insert((op.payload.writer, op.payload.seq), *id);
         }
@@ -58,15 +64,26 @@ fn lineages<'a>(all: &[&'a Operation]) -> Lineages<'a> {
     out
 }
 
-/// The record, if others than the winner have a part in it.
+/// The record, if others than the winner have a part in it. `snapshots` are what each counts, in order.
 pub fn record(
     all: &[&Operation],
+    snapshots: &[VectorClock],
     candidates: usize,
     winner: &Operation,
     own: &Bytes,
     author: &dyn Fn(u32) -> String,
 ) -> Option<Bytes> {
-    let lineages = lineages(all);
+    let mut all = all.to_vec();
+    all.sort_by_key(|op| {
+        let payload = &op.payload;
+        let counts = |counted: &&VectorClock| !counted.covers(payload.writer, payload.seq);
+        // Whoever had seen another one has a greater clock.
+        (
+            snapshots.iter().filter(counts).count(),
+            payload.clock().total(),
+        )
+    });
+    let lineages = lineages(&all);
     let id = lineages
         .of
         .get(&(winner.payload.writer, winner.payload.seq))?;
@@ -75,9 +92,7 @@ pub fn record(
     }
     let begin = lineages.begins[id];
     let of = |op: &&&Operation| lineages.of.get(&(op.payload.writer, op.payload.seq)) == Some(id);
-    let mut members: Vec<&Operation> = all.iter().filter(of).copied().collect();
-    // Whoever had seen another one has a greater clock.
-    members.sort_by_key(|op| op.payload.clock().total());
+    let members: Vec<&Operation> = all.iter().filter(of).copied().collect();
     let Ok(Ipld::Map(own)) = ues_data::dag_cbor::decode(own) else {
         panic!("a record");
     };
