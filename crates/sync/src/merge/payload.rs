@@ -59,10 +59,11 @@ pub struct FieldEdit {
 }
 
 impl Begin {
-    /// The name of the lineage: BLAKE3 of the DAG-CBOR list `[rules, base]`.
+    /// The name of the lineage: BLAKE3 of the DAG-CBOR list `[level, rules, base]`.
     pub fn id(&self) -> LineageId {
         let mut out = Writer::new();
-        out.array(2);
+        out.array(3);
+        out.uint(self.level);
         FieldRule::write_all(&self.rules, &mut out);
         write_base(self.base.as_ref(), &mut out);
         LineageId(*blake3::hash(out.as_bytes()).as_bytes())
