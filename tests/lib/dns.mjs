@@ -1,6 +1,7 @@
 // A DNS server of the test's own: TXT records and IPv4 addresses by name, and nothing else.
 import dgram from 'node:dgram'
 import { once } from 'node:events'
+import net from 'node:net'
 
 const [A, TXT] = [1, 16]
 
@@ -9,8 +10,7 @@ const [A, TXT] = [1, 16]
  * somebody asks, which nobody may keep.
  */
 export async function startDns(records = new Map(), addresses = new Map()) {
-  const socket = dgram.createSocket('udp4')
-  socket.on('message', (query, from) => {
+  const reply = (query) => {
     let at = 12
     const labels = []
     for (let length; (length = query[at]); at += length + 1) labels.push(query.toString('latin1', at + 1, at + 1 + length))
@@ -25,9 +25,28 @@ export async function startDns(records = new Map(), addresses = new Map()) {
     header.writeUInt16BE(answers.length || addresses.has(name) ? 0x8180 : 0x8183, 2)
     header.writeUInt16BE(1, 4)
     header.writeUInt16BE(answers.length, 6)
-    socket.send(Buffer.concat([header, question, ...answers]), from.port, from.address)
-  })
+    return Buffer.concat([header, question, ...answers])
+  }
+  const socket = dgram.createSocket('udp4')
+  socket.on('message', (query, from) => socket.send(reply(query), from.port, from.address))
   socket.bind(0, '127.0.0.1')
   await once(socket, 'listening')
-  return { records, addresses, address: `127.0.0.1:${socket.address().port}`, close: () => socket.close() }
+  // The same by TCP, each message behind its length.
+  const server = net.createServer((stream) => {
+    let came = Buffer.alloc(0)
+    stream.on('error', () => {})
+    stream.on('data', (chunk) => {
+      came = Buffer.concat([came, chunk])
+      while (came.length >= 2 && came.length >= 2 + came.readUInt16BE(0)) {
+        const end = 2 + came.readUInt16BE(0)
+        const message = reply(came.subarray(2, end))
+        stream.write(Buffer.concat([Buffer.from([message.length >> 8, message.length & 255]), message]))
+        came = came.subarray(end)
+      }
+    })
+  })
+  server.listen(socket.address().port, '127.0.0.1')
+  await once(server, 'listening')
+  const close = () => [socket, server].forEach((one) => one.close())
+  return { records, addresses, address: `127.0.0.1:${socket.address().port}`, close }
 }

@@ -62,12 +62,20 @@ fn made() -> (Replica, MemoryRows, Vec<(Bytes, Bytes)>, SigningKey) {
         let bytes = record(n);
         let local = LocalChange {
             path: RecordPath::parse(&format!("app.bsky.feed.post/{n:013}")).unwrap(),
-            existed: false,
+            before: None,
             after: Some((ues_data::dag_cbor_cid(&bytes), bytes.clone())),
+            rules: Vec::new(),
         };
         let mut change = Change::default();
         writer
-            .record(&writer_rows, vec![local], NOW, &device, &mut change)
+            .record(
+                &writer_rows,
+                vec![local],
+                &|_| Ok(None),
+                NOW,
+                &device,
+                &mut change,
+            )
             .unwrap();
         write(&mut writer_rows, change);
         let seq = writer.clock().get(me);

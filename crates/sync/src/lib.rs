@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`clock`], [`hybrid_time`] | what had been seen, and when |
 //! | [`operation`] | what writers sign |
+//! | [`merge`] | which fields merge how, and what a client's write becomes |
 //! | [`log`] | one device's copy: checks, merge, revocation, snapshots |
 //! | [`protocol`] | how two copies become equal |
 //! | [`store`] | the logs of a node's repositories |
@@ -22,6 +23,7 @@ pub mod clock;
 pub mod crdt;
 pub mod hybrid_time;
 pub mod log;
+pub mod merge;
 pub mod operation;
 pub mod pairing;
 pub mod protocol;

@@ -14,9 +14,12 @@ use ues_repo::syntax::Did;
 
 use crate::clock::{ROOT, VectorClock, WriterId};
 use crate::hybrid_time::HybridTime;
+use crate::merge::Merge;
 
-/// Version of the payload.
+/// Version of a payload that says nothing about merging.
 const VERSION: u64 = 1;
+/// Version of a payload that does.
+const MERGING: u64 = 2;
 /// What a signature covers before the payload.
 pub const DOMAIN: &[u8] = b"ues operation 1\0";
 /// Most bytes of a block.
@@ -98,11 +101,15 @@ pub enum Action {
         value: Cid,
         /// Whether the writer saw a record there before (`update`) or not (`create`).
         update: bool,
+        /// What the writer changed in fields that have a merge rule.
+        merge: Option<Box<Merge>>,
     },
     /// The record at a path is gone.
     Delete {
         /// Where.
         path: RecordPath,
+        /// The level of merging that ends, if anything merged.
+        merge: Option<Box<Merge>>,
     },
     /// A key may write from now on, as the writer with this operation's `seq` as its number. Root only.
     Grant {
@@ -126,7 +133,7 @@ impl Action {
     /// The path of the record that is changed.
     pub fn target(&self) -> Option<&RecordPath> {
         match self {
-            Self::Put { path, .. } | Self::Delete { path } => Some(path),
+            Self::Put { path, .. } | Self::Delete { path, .. } => Some(path),
             _ => None,
         }
     }
@@ -135,6 +142,14 @@ impl Action {
     pub fn value(&self) -> Option<&Cid> {
         match self {
             Self::Put { value, .. } => Some(value),
+            _ => None,
+        }
+    }
+
+    /// What it says about merging.
+    pub fn merge(&self) -> Option<&Merge> {
+        match self {
+            Self::Put { merge, .. } | Self::Delete { merge, .. } => merge.as_deref(),
             _ => None,
         }
     }
@@ -201,7 +216,7 @@ pub enum OperationError {
     #[error("not an operation: {0}")]
     Malformed(String),
     /// A version that this program does not know.
-    #[error("operation of version {0}, expected {VERSION}")]
+    #[error("operation of version {0}, expected {VERSION} or {MERGING}")]
     Version(u64),
 }
 
@@ -247,9 +262,13 @@ impl Payload {
             Action::Delete { .. } => 1,
             Action::Snapshot(_) => 3,
         };
-        w.map(7 + of_action + u64::from(self.prev.is_some()));
+        let merge = self.action.merge();
+        w.map(7 + of_action + u64::from(self.prev.is_some()) + u64::from(merge.is_some()));
         w.text("v");
-        w.uint(VERSION);
+        w.uint(match merge {
+            Some(_) => MERGING,
+            None => VERSION,
+        });
         w.text("w");
         w.uint(u64::from(self.writer));
         if let Action::Revoke { writer, .. } = &self.action {
@@ -268,6 +287,10 @@ impl Payload {
                 w.text(key);
             }
             _ => {}
+        }
+        if let Some(merge) = merge {
+            w.text("mrg");
+            w.raw(&merge.encode());
         }
         w.text("seq");
         w.uint(self.seq);
@@ -319,8 +342,12 @@ impl Payload {
         };
         let mut fields = Fields { map };
         let version = fields.uint("v")?;
-        if version != VERSION {
+        if !matches!(version, VERSION | MERGING) {
             return Err(OperationError::Version(version));
+        }
+        let merge = fields.merge()?;
+        if merge.is_some() != (version == MERGING) {
+            return Err(malformed("mrg belongs to version 2, and version 2 has it"));
         }
         let act = fields.text("act")?;
         let path = |fields: &mut Fields| {
@@ -335,9 +362,11 @@ impl Payload {
                     .filter(ues_data::content_id::is_atproto)
                     .ok_or_else(|| malformed("val is not the link of a record"))?,
                 update: act == "update",
+                merge: merge.filter(|merge| !matches!(**merge, Merge::End(_))),
             },
             "delete" => Action::Delete {
                 path: path(&mut fields)?,
+                merge: merge.filter(|merge| matches!(**merge, Merge::End(_))),
             },
             "grant" => Action::Grant {
                 key: fields.text("key")?.into(),
@@ -380,6 +409,16 @@ impl Payload {
             action,
         };
         fields.finish()?;
+        if (version == MERGING) != payload.action.merge().is_some() {
+            return Err(malformed(format!(
+                "mrg is not what {} can have",
+                payload.action.name()
+            )));
+        }
+        let within = |merge: &Merge| merge.is_within(&payload.clock());
+        if !payload.action.merge().is_none_or(within) {
+            return Err(malformed("mrg refers to what the writer had not seen"));
+        }
         if payload.seq == 0 || payload.prev.is_some() != (payload.seq > 1) {
             return Err(malformed("seq begins at 1, and only the first has no prev"));
         }
@@ -433,6 +472,15 @@ impl Fields {
             None => Ok(None),
             Some(_) => Err(malformed(format!("{name} is not a link"))),
         }
+    }
+
+    fn merge(&mut self) -> Result<Option<Box<Merge>>, OperationError> {
+        let Some(value) = self.take("mrg") else {
+            return Ok(None);
+        };
+        let bytes = dag_cbor::encode(&value).map_err(|e| malformed(e.to_string()))?;
+        let merge = Merge::decode(&bytes).map_err(|e| malformed(format!("mrg: {e}")))?;
+        Ok(Some(Box::new(merge)))
     }
 
     fn sums(&mut self) -> Result<SnapshotSums, OperationError> {

@@ -24,9 +24,10 @@ fn actions() -> impl Strategy<Value = Action> {
         (paths(), any::<u8>(), any::<bool>()).prop_map(|(path, n, update)| Action::Put {
             path,
             value: record(n),
-            update
+            update,
+            merge: None
         }),
-        paths().prop_map(|path| Action::Delete { path }),
+        paths().prop_map(|path| Action::Delete { path, merge: None }),
         "[a-z é]{0,40}".prop_map(|name| Action::Grant {
             key: key().did_key().into(),
             name: name.into()
@@ -112,6 +113,7 @@ fn example() -> Payload {
             path: RecordPath::parse("app.bsky.feed.post/1").unwrap(),
             value: record(1),
             update: false,
+            merge: None,
         },
     }
 }
@@ -153,6 +155,7 @@ fn every_field_is_needed_and_has_its_kind() {
         Payload {
             action: Action::Delete {
                 path: RecordPath::parse("a.b.c/1").unwrap(),
+                merge: None,
             },
             ..example()
         },
@@ -181,8 +184,8 @@ fn wrong_values_are_refused() {
     let number = |n: i128| Some(Ipld::Integer(n));
     let map = fields(&example());
     assert_eq!(
-        refused(map.clone(), "v", number(2)),
-        OperationError::Version(2)
+        refused(map.clone(), "v", number(3)),
+        OperationError::Version(3)
     );
     for (name, value) in [
         ("act", text("jump")),

@@ -68,7 +68,13 @@ fn each_version_says_how_it_stands_and_why() {
         (deletion.writer, deletion.seq, Reason::Record),
         (earlier.writer, earlier.seq, Reason::Later),
     ];
-    assert_eq!(later.standing, Standing::Won { over });
+    assert_eq!(
+        later.standing,
+        Standing::Won {
+            over,
+            with: Vec::new()
+        }
+    );
     let lost = |because| Standing::Lost {
         to: at(later),
         because,
@@ -80,7 +86,13 @@ fn each_version_says_how_it_stands_and_why() {
     meet(&mut world, 2);
     let all = history(&world, 5);
     let last = all.last().unwrap();
-    assert_eq!(last.standing, Standing::Won { over: Vec::new() });
+    assert_eq!(
+        last.standing,
+        Standing::Won {
+            over: Vec::new(),
+            with: Vec::new()
+        }
+    );
     for version in &all[1..4] {
         let by = Some(at(last));
         assert_eq!(version.standing, Standing::Replaced { by });
@@ -125,6 +137,53 @@ fn a_device_that_began_later_tells_what_is_left() {
     let replica = device.replica.as_ref().unwrap();
     let all = replica.history(&device.rows, &path(7)).unwrap();
     assert_eq!(all.len(), 1);
-    assert_eq!(all[0].standing, Standing::Won { over: Vec::new() });
+    assert_eq!(
+        all[0].standing,
+        Standing::Won {
+            over: Vec::new(),
+            with: Vec::new()
+        }
+    );
     assert!(replica.history(&device.rows, &path(8)).unwrap().is_empty());
+}
+
+#[test]
+fn versions_that_merge_say_so() {
+    use support::sheet;
+    let mut world = world();
+    let now = world.now_ms;
+    let sheet = |visits: i128| {
+        let fields = [
+            ("$type", sheet::text(sheet::COLLECTION)),
+            ("visits", ues_data::Ipld::Integer(visits)),
+        ];
+        let fields = fields.map(|(name, value)| (name.to_owned(), value));
+        Some(sheet::encode(&fields.into()))
+    };
+    let path = sheet::path(1);
+    assert!(world.devices[0].put(path.clone(), sheet(5), now + 10));
+    for index in [1, 2] {
+        meet(&mut world, index);
+    }
+    assert!(world.devices[1].put(path.clone(), sheet(6), now + 20));
+    assert!(world.devices[2].put(path.clone(), sheet(9), now + 30));
+    for index in [1, 2, 1] {
+        meet(&mut world, index);
+    }
+    let device = &world.devices[0];
+    let replica = device.replica.as_ref().unwrap();
+    let all = replica.history(&device.rows, &path).unwrap();
+    let [first, merged, won] = &all[..] else {
+        panic!("{all:?}")
+    };
+    let at = |version: &Version| (version.writer, version.seq);
+    assert!(matches!(first.standing, Standing::Replaced { .. }));
+    let (into, because) = (at(won), Reason::Later);
+    assert_eq!(merged.standing, Standing::Merged { into, because });
+    let (over, with) = (Vec::new(), vec![at(merged)]);
+    assert_eq!(won.standing, Standing::Won { over, with });
+    let Some(ues_data::Ipld::Map(record)) = device.record(&path) else {
+        panic!("a record")
+    };
+    assert_eq!(record["visits"], ues_data::Ipld::Integer(10));
 }

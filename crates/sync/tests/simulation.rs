@@ -10,16 +10,22 @@
 )]
 #![allow(dead_code, reason = "the support is shared")]
 
+#[path = "support/merging.rs"]
+mod merging;
+#[path = "crdt/network.rs"]
+mod network;
+#[path = "crdt/reference.rs"]
+mod reference;
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use support::{Device, Link, Rng, World, path};
+use support::{Device, Link, Rng, World, path, sheet};
 use ues_data::Cid;
 use ues_sync::clock::{ROOT, VectorClock, WriterId};
 use ues_sync::log::{Change, Hold, Incoming, Replica};
-use ues_sync::operation::Operation;
+use ues_sync::operation::{Action, Operation};
 use ues_sync::protocol::file::Export;
 
 /// All operations of a device's log, also those that are no longer there: each names the one before it.
@@ -53,7 +59,8 @@ fn snapshots(device: &Device) -> Vec<u64> {
 }
 
 /// The merge as the rules say it: of all operations on a path, those that no other one had seen; of these, records
-/// before deletions, then the latest, the greatest author, the greatest name.
+/// before deletions, then the latest, the greatest author, the greatest name. Where others did not know the winner and
+/// fields have merge rules, all edits of these count.
 fn reference(device: &Device, before: &BTreeMap<String, Cid>) -> BTreeMap<String, Cid> {
     let all = operations(device);
     let roster = device.replica.as_ref().unwrap().roster();
@@ -62,6 +69,15 @@ fn reference(device: &Device, before: &BTreeMap<String, Cid>) -> BTreeMap<String
         .filter_map(|op| op.payload.action.target())
         .map(|path| path.as_str())
         .collect();
+    let mut snapshots: Vec<(u64, VectorClock)> = all
+        .iter()
+        .filter_map(|op| match &op.payload.action {
+            Action::Snapshot(sums) => Some((op.payload.seq, sums.clock())),
+            _ => None,
+        })
+        .collect();
+    snapshots.sort_by_key(|(seq, _)| *seq);
+    let snapshots: Vec<VectorClock> = snapshots.into_iter().map(|(_, counted)| counted).collect();
     let mut out = before.clone();
     for path in paths {
         let on_path: Vec<&Operation> = all
@@ -82,16 +98,28 @@ fn reference(device: &Device, before: &BTreeMap<String, Cid>) -> BTreeMap<String
                         .covers(op.payload.writer, op.payload.seq)
             })
         };
-        let winner = on_path
+        let candidates: Vec<&Operation> = on_path.iter().filter(|op| !seen(op)).copied().collect();
+        let winner = candidates
             .iter()
-            .filter(|op| !seen(op))
             .max_by_key(|op| {
                 let value = op.payload.action.value();
                 let author = roster.author(op.payload.writer).to_owned();
                 (value.is_some(), op.payload.time, author, op.id())
             })
             .unwrap();
-        match winner.payload.action.value() {
+        let author = |writer| roster.author(writer).to_owned();
+        let merged = support::ever(winner.id()).unwrap().1.and_then(|own| {
+            let count = candidates.len();
+            merging::record(&on_path, &snapshots, count, winner, &own, &author)
+        });
+        if let Some(merged) = &merged {
+            support::MERGED.fetch_add(1, Ordering::Relaxed);
+            if std::env::var_os("UES_TRACE").is_some() {
+                println!("{path}: {:?}", ues_data::dag_cbor::decode(merged));
+            }
+        }
+        let merged = merged.map(|bytes| ues_data::dag_cbor_cid(&bytes));
+        match merged.as_ref().or(winner.payload.action.value()) {
             Some(cid) => out.insert(path.to_owned(), *cid),
             None => out.remove(path),
         };
@@ -133,6 +161,12 @@ impl Run {
                 1 => 3_600_000,
                 _ => rng.below(240_000) as i64 - 120_000,
             };
+            // Some have never heard of the lexicon, or have an older one.
+            device.rules = match rng.below(8) {
+                0 => Vec::new(),
+                1 => sheet::older_rules(),
+                _ => sheet::rules(),
+            };
         }
         for index in 1..world.devices.len() {
             if rng.chance(70) {
@@ -155,7 +189,11 @@ impl Run {
         let devices = self.world.devices.len();
         self.world.now_ms += self.rng.below(3_000) as u64;
         match self.rng.below(100) {
-            0..=24 => {
+            0..=9 => {
+                let index = self.rng.below(devices);
+                self.write_sheet(index);
+            }
+            10..=24 => {
                 let index = self.rng.below(devices);
                 let n = self.rng.below(8);
                 let text = format!("{}", self.rng.next());
@@ -218,6 +256,23 @@ impl Run {
                     self.traffic();
                 }
             }
+        }
+    }
+
+    /// A client of some device changes fields that have merge rules.
+    fn write_sheet(&mut self, index: usize) {
+        let path = sheet::path(self.rng.below(4));
+        let device = &self.world.devices[index];
+        let after = match self.rng.chance(6) {
+            true => None,
+            false => {
+                let record = sheet::change(&mut self.rng, device.record(&path));
+                Some(sheet::encode(&record))
+            }
+        };
+        let now = self.world.now_ms;
+        if self.world.devices[index].put(path, after, now) {
+            self.acknowledged[index] += 1;
         }
     }
 
@@ -290,6 +345,10 @@ impl Run {
             .retain(|l| !l.ends.contains(&index) && !l.ends.contains(&other));
         for (writer, count) in [(index, 3), (other, 2), (index, 2)] {
             for _ in 0..=self.rng.below(count) {
+                if self.rng.chance(50) {
+                    self.write_sheet(writer);
+                    continue;
+                }
                 let (path, now) = (path(self.rng.below(8)), self.world.now_ms);
                 let text = format!("{}", self.rng.next());
                 if self.world.devices[writer].write(path, Some(&text), now) {
@@ -319,12 +378,16 @@ impl Run {
         for n in 0..=self.rng.below(3) {
             self.world.devices[index].write(path(n), Some(&format!("lost {n}")), now);
         }
+        for _ in 0..self.rng.below(3) {
+            self.write_sheet(index);
+        }
         for _ in 0..self.rng.below(40) {
             self.traffic();
         }
         self.links.retain(|link| !link.ends.contains(&index));
         self.world.devices[index] = backup;
         self.ended.insert(number);
+        self.write_sheet(index);
         let now = self.world.now_ms;
         for n in 0..=self.rng.below(3) {
             self.world.devices[index].write(path(n), Some(&format!("again {n}")), now + 1);
@@ -654,6 +717,9 @@ fn devices_that_can_meet_become_equal() {
     // It is about devices that forget and catch up, too.
     let count = |all: &AtomicU64| all.load(Ordering::Relaxed);
     let (dropped, caught_up) = (count(&support::DROPPED), count(&support::CAUGHT_UP));
-    println!("{seeds} seeds: {dropped} operations dropped, {caught_up} times caught up");
-    assert!(dropped > seeds && caught_up > seeds / 4);
+    let merged = count(&support::MERGED);
+    println!(
+        "{seeds} seeds: {dropped} operations dropped, {caught_up} times caught up, {merged} records merged"
+    );
+    assert!(dropped > seeds && caught_up > seeds / 4 && merged > seeds / 4);
 }

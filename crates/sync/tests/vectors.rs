@@ -104,8 +104,12 @@ fn make() -> Value {
                     path: path(n),
                     value: *value,
                     update: deps.is_none(),
+                    merge: None,
                 },
-                None => Action::Delete { path: path(n) },
+                None => Action::Delete {
+                    path: path(n),
+                    merge: None,
+                },
             },
         };
         let operation = payload.sign(&device.key);

@@ -206,7 +206,7 @@ async fn get_blob(call: Call) -> Result<Reply, XrpcError> {
         meta = here()?;
     }
     let meta = meta.ok_or_else(not_found)?;
-    let head = repos.head(&account.did).map_err(XrpcError::internal)?;
+    let head = repos.head(&of.did).map_err(XrpcError::internal)?;
     let owner = head.ok_or_else(not_found)?.owner;
     let (at, content) = (repos.clone(), meta.clone());
     let open = move || at.open_blob(owner, &content, 0).map_err(store_error);

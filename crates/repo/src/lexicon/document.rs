@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::indexes::IndexDef;
+use super::merges::MergeRule;
 use super::reader::{At, DocumentError};
 use super::rules::{
     Body, Definition, Document, MethodDef, MethodKind, ObjectRule, Permission, PermissionSet,
@@ -126,10 +127,14 @@ fn record(id: &str, at: &At<'_>) -> Result<RecordDef, DocumentError> {
     let indexes = at.optional("ues", |ues| {
         ues.optional("indexes", |list| IndexDef::parse_all(&list, &record))
     })?;
+    let merge = at.optional("ues", |ues| {
+        ues.optional("merge", |list| MergeRule::parse_all(&list, &record))
+    })?;
     Ok(RecordDef {
         key,
         record,
         indexes: indexes.flatten().unwrap_or_default(),
+        merge: merge.flatten().unwrap_or_default(),
     })
 }
 

@@ -10,6 +10,7 @@ use super::catalog::{Catalog, CatalogOrigin, Part, official_source, origin};
 use super::error::ValidationError;
 use super::evolution::{BreakingChange, compare};
 use super::indexes::IndexDef;
+use super::merges::MergeRule;
 use super::reader::DocumentError;
 use super::references::{self, MissingDefinition};
 use super::rules::{Definition, Document, MethodDef, RecordKeyType};
@@ -204,6 +205,18 @@ impl Lexicons {
             .and_then(Document::main)
         {
             Some(Definition::Record(record)) => record.indexes.clone(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// How records of a collection merge that several devices change at the same time.
+    pub fn merge_rules(&self, collection: &str) -> Vec<MergeRule> {
+        match self
+            .document(collection)
+            .as_deref()
+            .and_then(Document::main)
+        {
+            Some(Definition::Record(record)) => record.merge.clone(),
             _ => Vec::new(),
         }
     }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::indexes::IndexDef;
+use super::merges::MergeRule;
 
 /// The formats that a string may be bound to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -278,6 +279,8 @@ pub struct RecordDef {
     pub record: ObjectRule,
     /// Indexes that the document asks for (`ues.indexes`).
     pub indexes: Vec<IndexDef>,
+    /// How records merge that several devices change (`ues.merge`).
+    pub merge: Vec<MergeRule>,
 }
 
 /// Kind of an XRPC method.

@@ -337,7 +337,7 @@ impl Draft {
     fn logged(&self) -> Vec<LoggedChange> {
         let change = |(path, change): (&RecordPath, &Change)| LoggedChange {
             path: path.clone(),
-            existed: change.before.is_some(),
+            before: change.before,
             after: change.after.as_ref().map(|r| (r.cid, r.bytes.clone())),
         };
         self.changes.iter().map(change).collect()

@@ -97,7 +97,7 @@ impl Repositories {
     ) -> Result<Self, RepoError> {
         let ks = Keyspaces::open(&store)?;
         blob_index::build(&store, &ks)?;
-        Self::with(store, ks, keys, 1)
+        Self::with(store, ks, keys, content, 1)
     }
 
     /// The repositories of the same store that others have written: their rows are beside those of this node's own,
@@ -109,13 +109,15 @@ impl Repositories {
             owners: store.keyspace("mirror_owners")?,
             ..self.around().ks.clone()
         };
-        Self::with(store, ks, keys, FIRST_OWNER)
+        let content = self.around().content.clone();
+        Self::with(store, ks, keys, content, FIRST_OWNER)
     }
 
     fn with(
         store: Store,
         ks: Keyspaces,
         keys: Arc<dyn KeySource>,
+        content: BlobStores,
         first: u64,
     ) -> Result<Self, RepoError> {
         let last = ks.owners.prefix([]).next_back().transpose()?;

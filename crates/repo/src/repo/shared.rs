@@ -20,8 +20,8 @@ use super::write::{MAX_COMMIT_BLOCKS_BYTES, MAX_OPS, Record, RecordPath, WriteEr
 pub struct LoggedChange {
     /// Where.
     pub path: RecordPath,
-    /// Whether there was a record.
-    pub existed: bool,
+    /// The record that was there.
+    pub before: Option<Cid>,
     /// The new record; `None` for a deletion.
     pub after: Option<(Cid, Bytes)>,
 }

@@ -81,6 +81,10 @@ impl Rule for Counter {
         Ok(())
     }
 
+    fn mend(&self, _: &Origin, edit: CounterEdit) -> CounterEdit {
+        edit
+    }
+
     /// The total as an integer of 64 bits with sign, which is what AT Protocol has; a total beyond it stays at its end.
     fn value(&self) -> Ipld {
         let total = self.total();

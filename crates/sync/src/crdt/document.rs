@@ -156,6 +156,24 @@ impl Document {
         }
     }
 
+    /// As [`apply`](Self::apply), after [`Rule::mend`].
+    ///
+    /// # Errors
+    /// As [`apply`](Self::apply).
+    pub fn apply_mended(&mut self, origin: &Origin, edit: &[u8]) -> Result<(), ApplyError> {
+        fn apply<R: Rule>(state: &mut R, origin: &Origin, edit: &[u8]) -> Result<(), ApplyError> {
+            let edit = state.mend(origin, R::Edit::decode(edit)?);
+            Ok(state.apply(origin, &edit)?)
+        }
+        match self {
+            Self::Counter(state) => apply(state, origin, edit),
+            Self::Set(state) => apply(state, origin, edit),
+            Self::Fields(state) => apply(state, origin, edit),
+            Self::List(state) => apply(state, origin, edit),
+            Self::Text(state) => apply(state, origin, edit),
+        }
+    }
+
     /// What a reader sees: [`Rule::value`].
     #[must_use]
     pub fn value(&self) -> Ipld {

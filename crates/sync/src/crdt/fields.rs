@@ -110,6 +110,11 @@ impl Fields {
             .map(|(_, value)| value)
     }
 
+    /// The names of the fields that have a value.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.fields.keys().map(String::as_str)
+    }
+
     /// All values of a field that were written concurrently, the winner first.
     pub fn candidates(&self, field: &str) -> impl Iterator<Item = (&Origin, &Value)> {
         self.fields.get(field).into_iter().flatten().rev()
@@ -150,6 +155,13 @@ impl Rule for Fields {
         }
         self.seen.note(origin.dot, width);
         Ok(())
+    }
+
+    fn mend(&self, _: &Origin, mut edit: FieldsEdit) -> FieldsEdit {
+        for change in &mut edit.changes {
+            change.observed.retain(|dot| self.seen.knows(*dot));
+        }
+        edit
     }
 
     /// A map of the winning values.

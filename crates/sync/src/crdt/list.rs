@@ -8,7 +8,7 @@ use ues_data::dag_cbor::{Kind, Reader, Writer};
 use super::dot::{Dot, Seen};
 use super::error::{CodecError, CrdtError};
 use super::rule::{Edit, Origin, Rule};
-use super::sequence::{Content, Place, Sequence, Step, Steps};
+use super::sequence::{Content, Mend, Place, Sequence, Step, Steps};
 use super::value::Value;
 use super::wire::{self, bounded, narrow, tuple};
 
@@ -246,6 +246,22 @@ impl Rule for List {
             self.seen.note(origin.dot, width);
             Ok(())
         })
+    }
+
+    fn mend(&self, origin: &Origin, edit: ListEdit) -> ListEdit {
+        let mend = Mend {
+            own: origin.dot,
+            sequence: &self.items,
+        };
+        let steps = edit.steps.into_iter().filter_map(|step| match step {
+            ListStep::Insert(place, values) => Some(ListStep::Insert(mend.place(place), values)),
+            ListStep::Delete(first, count) => mend
+                .range(first, count)
+                .map(|count| ListStep::Delete(first, count)),
+        });
+        ListEdit {
+            steps: steps.collect(),
+        }
     }
 
     fn value(&self) -> Ipld {

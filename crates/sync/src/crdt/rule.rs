@@ -102,6 +102,14 @@ pub trait Rule: Clone + Default {
     /// If the edit was applied before, refers to what was not, or contradicts the rule.
     fn apply(&mut self, origin: &Origin, edit: &Self::Edit) -> Result<(), CrdtError>;
 
+    /// What is left of an edit when some of what it refers to was taken back, because its writer lost the right to write.
+    ///
+    /// Removals and observations of what is not here are left out; a run whose neighbour is not here goes to the end; a
+    /// mark with an end that is not here covers nothing. An edit that refers to what is here stays as it is. Indices stay
+    /// the same in any case.
+    #[must_use]
+    fn mend(&self, origin: &Origin, edit: Self::Edit) -> Self::Edit;
+
     /// What a reader sees.
     fn value(&self) -> Ipld;
 

@@ -94,6 +94,11 @@ impl Set {
         self.members.contains_key(value)
     }
 
+    /// The values, in the order of their encodings.
+    pub fn values(&self) -> impl Iterator<Item = &Value> {
+        self.members.keys()
+    }
+
     /// The number of values.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -146,6 +151,15 @@ impl Rule for Set {
         }
         self.seen.note(origin.dot, width);
         Ok(())
+    }
+
+    fn mend(&self, _: &Origin, mut edit: SetEdit) -> SetEdit {
+        for change in &mut edit.changes {
+            if let SetChange::Remove(_, observed) = change {
+                observed.retain(|dot| self.seen.knows(*dot));
+            }
+        }
+        edit
     }
 
     /// The values as a list, in the order of their encodings.

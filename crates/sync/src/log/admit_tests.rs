@@ -128,6 +128,7 @@ impl Signer {
                 path: path(seq),
                 value,
                 update: false,
+                merge: None,
             },
         };
         (payload, bytes)
@@ -209,6 +210,7 @@ fn each_refusal() {
                 path: path(1),
                 value: ues_data::dag_cbor_cid(v),
                 update: true,
+                merge: None,
             };
         }),
         with(&|p, v| {
@@ -217,9 +219,15 @@ fn each_refusal() {
                 path: path(1),
                 value: ues_data::dag_cbor_cid(v),
                 update: true,
+                merge: None,
             };
         }),
-        with(&|p, _| p.action = Action::Delete { path: path(1) }),
+        with(&|p, _| {
+            p.action = Action::Delete {
+                path: path(1),
+                merge: None,
+            }
+        }),
     ] {
         assert!(matches!(value, Err(Refused::Value(_))), "{value:?}");
     }
@@ -267,6 +275,7 @@ fn what_waits_is_bounded() {
             path: path(1),
             value: ues_data::dag_cbor_cid(&value),
             update: true,
+            merge: None,
         };
         let seq = payload.seq;
         match log.admit(&one.signed(payload, value)) {
@@ -362,6 +371,7 @@ fn a_fork_freezes_a_writer_before_it() {
         path: path(9),
         value: ues_data::dag_cbor_cid(&value),
         update: true,
+        merge: None,
     };
     let other = twin.signed(payload, value);
     assert_eq!(log.admit(&other), Ok(Admitted::Fork(1)));
@@ -394,6 +404,7 @@ fn a_state_does_not_depend_on_the_order() {
             path: path(1),
             value: ues_data::dag_cbor_cid(&value),
             update: true,
+            merge: None,
         };
         signer.signed(payload, value).operation
     };
@@ -411,7 +422,7 @@ fn a_state_does_not_depend_on_the_order() {
     ] {
         let mut state = TargetState::default();
         for index in order {
-            state.insert(all[index]);
+            state.insert(all[index], "");
         }
         let left: Vec<_> = state.candidates.iter().map(|c| c.writer).collect();
         assert_eq!(left, [3], "{order:?}");

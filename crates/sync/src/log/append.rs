@@ -1,5 +1,7 @@
 //! What an operation changes once it is checked.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 
 use crate::clock::WriterId;
@@ -37,7 +39,7 @@ impl Replica {
         self.time = self.time.max(payload.time);
         self.keep_writer(number, change);
         match &payload.action {
-            Action::Put { path, .. } | Action::Delete { path } => {
+            Action::Put { path, .. } | Action::Delete { path, .. } => {
                 let over = Over { rows, change };
                 let mut state = match self.state(&over, path)? {
                     Some(state) => state,
@@ -54,10 +56,16 @@ impl Replica {
                     let hold = Hold::operation(number, payload.seq);
                     change.hold(hold, *cid, value);
                 }
-                state.insert(&operation);
+                // It counted for nothing when somebody who had seen it was taken in.
+                let late =
+                    payload.action.merge().is_some() && state.seen.covers(number, payload.seq);
+                state.insert(&operation, self.roster.author(number));
                 let key = state_key(path.as_str());
                 change.put(key, state.encode());
                 change.touched.insert(path.clone());
+                if late {
+                    self.rebuild(rows, &BTreeSet::from([path.clone()]), change)?;
+                }
             }
             Action::Grant { key, name } => {
                 let number = WriterId::try_from(payload.seq).unwrap_or(WriterId::MAX);
@@ -86,6 +94,10 @@ impl Replica {
                 for tip in &sums.tips {
                     self.pin(tip.writer, tip.seq);
                     self.keep_writer(tip.writer, change);
+                }
+                let behind = self.put_behind(&Over { rows, change }, sums)?;
+                if !behind.is_empty() {
+                    self.rebuild(rows, &behind, change)?;
                 }
             }
         }

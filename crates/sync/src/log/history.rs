@@ -31,6 +31,16 @@ pub enum Standing {
     Won {
         /// The versions that it won over, which did not know it nor were known to it, and why.
         over: Vec<(WriterId, u64, Reason)>,
+        /// The versions whose edits are merged into it, though they did not know it nor were known to it.
+        with: Vec<(WriterId, u64)>,
+    },
+    /// It did not know the one that counts, nor was it known to it. What it changed in fields with a merge rule is in the
+    /// record all the same; of other fields the other one's count.
+    Merged {
+        /// The one that counts.
+        into: (WriterId, u64),
+        /// Why.
+        because: Reason,
     },
     /// It did not know the one that counts, nor was it known to it. It is kept until somebody writes who has seen it.
     Lost {
@@ -96,11 +106,20 @@ impl TargetState {
         let (Some(winner), Some(mine)) = (self.winner(author), mine) else {
             return Standing::Replaced { by: by() };
         };
+        let merges = |c: &Candidate| c.lineage.is_some() && c.lineage == winner.lineage;
         if winner == mine {
             let others = self.candidates.iter().filter(|c| *c != winner);
-            let over = others.map(|c| (c.writer, c.seq, Self::reason(winner, c, author)));
+            let (with, over): (Vec<_>, Vec<_>) = others.partition(|c| merges(c));
+            let over = over.into_iter();
+            let over = over.map(|c| (c.writer, c.seq, Self::reason(winner, c, author)));
             Standing::Won {
                 over: over.collect(),
+                with: with.into_iter().map(|c| (c.writer, c.seq)).collect(),
+            }
+        } else if merges(mine) {
+            Standing::Merged {
+                into: (winner.writer, winner.seq),
+                because: Self::reason(winner, mine, author),
             }
         } else {
             Standing::Lost {

@@ -17,6 +17,7 @@ mod prune;
 mod reach;
 mod rebase;
 mod record;
+mod replay;
 mod replica;
 mod roster;
 mod rows;
@@ -30,12 +31,12 @@ pub use change::{Change, Hold};
 pub use history::{Reason, Standing, Version};
 pub use missing::{Missing, Outgoing};
 pub use record::LocalChange;
-pub use replica::{Head, Replica, ReplicaError, Summary};
+pub use replica::{Blocks, Head, Replica, ReplicaError, Standings, Summary};
 pub use roster::{Roster, Writer};
 pub use rows::{MemoryRows, Rows};
 pub use snapshot::{Snapshot, states_digest};
 pub use stable::Stable;
-pub use state::{Candidate, TargetState};
+pub use state::{Candidate, Shown, TargetState};
 
 /// What the device is called that has the repository's own key.
 pub const LOCAL_NAME: &str = "first device";

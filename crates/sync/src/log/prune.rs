@@ -150,18 +150,16 @@ impl Replica {
             out.insert(path.clone(), state);
         }
         if !since.is_empty() {
-            for (number, last) in counted.iter() {
-                let (from, to) = (operation_key(number, 1), operation_key(number, last + 1));
-                for row in rows.range(&from, &to) {
-                    let operation = self.decode(row?.1)?;
-                    let target = operation.payload.action.target();
-                    if let Some(path) = target.filter(|path| since.contains(*path))
-                        && let Some(state) = out.get_mut(path)
-                    {
-                        state.insert(&operation);
-                    }
+            self.replay(rows, &mut |operation| {
+                let payload = &operation.payload;
+                let target = payload.action.target();
+                if counted.covers(payload.writer, payload.seq)
+                    && let Some(path) = target.filter(|path| since.contains(*path))
+                    && let Some(state) = out.get_mut(path)
+                {
+                    state.insert(operation, self.roster.author(payload.writer));
                 }
-            }
+            })?;
         }
         out.retain(|_, state| !state.seen.is_empty());
         Ok(out)

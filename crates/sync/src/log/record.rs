@@ -6,10 +6,12 @@ use ues_repo::crypto::{SigningKey, VerifyingKey};
 use ues_repo::repo::write::RecordPath;
 
 use crate::clock::{ROOT, WriterId};
+use crate::crdt::{Dot, Origin};
+use crate::merge::{Before, FieldRule, Merge, edits_of};
 use crate::operation::{Action, Operation, Payload};
 
-use super::change::Change;
-use super::replica::{Replica, ReplicaError};
+use super::change::{Change, Over};
+use super::replica::{Blocks, Replica, ReplicaError};
 use super::rows::Rows;
 use super::snapshot::Snapshot;
 
@@ -18,14 +20,16 @@ use super::snapshot::Snapshot;
 pub struct LocalChange {
     /// Where.
     pub path: RecordPath,
-    /// Whether there was a record.
-    pub existed: bool,
+    /// The record that was there.
+    pub before: Option<Cid>,
     /// The new record; `None` for a deletion.
     pub after: Option<(Cid, Bytes)>,
+    /// The merge rules that the collection's lexicon declares, by field.
+    pub rules: Vec<FieldRule>,
 }
 
 impl Replica {
-    /// Makes operations of local changes, in their order.
+    /// Makes operations of local changes, in their order. `blocks` gives the records that were there.
     ///
     /// # Errors
     /// [`ReplicaError::NotAWriter`] if this device may not write.
@@ -33,6 +37,7 @@ impl Replica {
         &mut self,
         rows: &dyn Rows,
         changes: Vec<LocalChange>,
+        blocks: Blocks<'_>,
         now_ms: u64,
         key: &SigningKey,
         out: &mut Change,
@@ -42,22 +47,60 @@ impl Replica {
         if *self.roster.author(me) != *key.did_key() {
             return Err(not_a_writer());
         }
-        for change in changes {
-            let (action, value) = match change.after {
+        for local in changes {
+            let merge = self.edits(&Over { rows, change: out }, &local, blocks, me, now_ms)?;
+            let (path, merge) = (local.path, merge.map(Box::new));
+            let (action, value) = match local.after {
                 Some((value, bytes)) => (
                     Action::Put {
-                        path: change.path,
+                        path,
                         value,
-                        update: change.existed,
+                        update: local.before.is_some(),
+                        merge,
                     },
                     Some(bytes),
                 ),
-                None => (Action::Delete { path: change.path }, None),
+                None => (Action::Delete { path, merge }, None),
             };
             let operation = self.next(me, action, now_ms, key);
             self.append(rows, operation, value, out)?;
         }
         Ok(())
+    }
+
+    /// What a local change says about merging.
+    fn edits(
+        &self,
+        rows: &dyn Rows,
+        local: &LocalChange,
+        blocks: Blocks<'_>,
+        me: WriterId,
+        now_ms: u64,
+    ) -> Result<Option<Merge>, ReplicaError> {
+        let state = self.state(rows, &local.path)?.unwrap_or_default();
+        if state.merges.is_empty() && local.rules.is_empty() {
+            return Ok(None);
+        }
+        let record =
+            match (&local.before, &local.after) {
+                (Some(before), Some(_)) => Some(blocks(before)?.ok_or_else(|| {
+                    self.damaged(format!("the block of {} is missing", local.path))
+                })?),
+                _ => None,
+            };
+        let before = Before {
+            merges: &state.merges,
+            lineage: state.lineage(|writer| self.roster.author(writer)),
+            record: record.as_deref(),
+            rules: &local.rules,
+        };
+        let origin = Origin {
+            dot: Dot::new(me, self.clock().get(me).saturating_add(1), 0),
+            time: self.time.tick(now_ms).0,
+            author: self.roster.author(me).into(),
+        };
+        let after = local.after.as_ref().map(|(_, bytes)| &bytes[..]);
+        Ok(edits_of(&before, after, &origin))
     }
 
     /// Lets a key write. Answers its number.

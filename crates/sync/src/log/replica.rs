@@ -1,5 +1,7 @@
 //! One device's copy of the log.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use ues_data::dag_cbor::{self, Writer as Cbor};
 use ues_data::{Cid, Ipld};
@@ -17,6 +19,7 @@ use super::change::{Change, Over};
 use super::roster::{Roster, Writer};
 use super::rows::{META, Rows, operation_key, path_of, states, writer_key, writers};
 use super::state::TargetState;
+use crate::merge::merged_record;
 
 /// Why a replica cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +59,12 @@ pub struct Replica {
     /// Number of the root's snapshot where the log begins; 0 if it has all operations.
     pub(super) floor: u64,
 }
+
+/// Gives the blocks of records that the store has.
+pub type Blocks<'a> = &'a dyn Fn(&Cid) -> Result<Option<Bytes>, ReplicaError>;
+
+/// Records by path: none for a deletion, and without a block where the store has it.
+pub type Standings = Vec<(RecordPath, Option<(Cid, Option<Bytes>)>)>;
 
 /// How far one writer has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -258,22 +267,45 @@ impl Replica {
         })
     }
 
-    /// What the records at the touched targets are once a change is written; `None` for none.
+    /// What the records at the touched targets are once a change is written. `blocks` gives those of the store.
     pub fn outcome(
         &self,
         rows: &dyn Rows,
         change: &Change,
-    ) -> Result<Vec<(RecordPath, Option<Cid>)>, ReplicaError> {
+        blocks: Blocks<'_>,
+    ) -> Result<Standings, ReplicaError> {
         let over = Over { rows, change };
-        let value = |path: &RecordPath| {
-            let state = self.state(&over, path)?;
-            let value = match state {
-                Some(state) => state.value(|writer| self.roster.author(writer)),
-                None => self.before_log(rows, change, path)?,
+        let fresh: BTreeMap<&Cid, &Bytes> = change
+            .held
+            .iter()
+            .filter_map(|(_, cid, bytes)| Some((cid, bytes.as_ref()?)))
+            .collect();
+        let mut out = Standings::new();
+        for path in &change.touched {
+            let Some(state) = self.state(&over, path)? else {
+                let value = self.before_log(rows, change, path)?;
+                out.push((path.clone(), value.map(|cid| (cid, None))));
+                continue;
             };
-            Ok((path.clone(), value))
-        };
-        change.touched.iter().map(value).collect()
+            let Some(shown) = state.shown(|writer| self.roster.author(writer)) else {
+                out.push((path.clone(), None));
+                continue;
+            };
+            let bytes = fresh.get(&shown.value).map(|bytes| Bytes::clone(bytes));
+            let Some(lineage) = shown.lineage else {
+                out.push((path.clone(), Some((shown.value, bytes))));
+                continue;
+            };
+            let winner = match bytes {
+                Some(bytes) => bytes,
+                None => blocks(&shown.value)?
+                    .ok_or_else(|| self.damaged(format!("the block of {path} is missing")))?,
+            };
+            let merged = merged_record(lineage, &winner).map_or(winner, Bytes::from);
+            let cid = ues_data::dag_cbor_cid(&merged);
+            out.push((path.clone(), Some((cid, Some(merged)))));
+        }
+        Ok(out)
     }
 
     /// The record at a target that no operation of the log is about.

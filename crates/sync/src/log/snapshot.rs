@@ -195,7 +195,8 @@ impl Replica {
             return Ok(Err(Refused::Ended));
         }
         for (path, state) in &snapshot.states {
-            if TargetState::decode(state).is_none_or(|state| state.base.is_some()) {
+            let is_one = |state: TargetState| state.base.is_none() && state.merges.check();
+            if !TargetState::decode(state).is_some_and(is_one) {
                 return wrong("a state is none");
             }
             change.put(state_key(path.as_str()), state.clone());

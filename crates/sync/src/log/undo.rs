@@ -13,7 +13,7 @@ use super::admit::Refused;
 use super::change::{Change, Hold, Over};
 use super::replica::{Replica, ReplicaError};
 use super::roster::{Revocation, Tip};
-use super::rows::{Rows, floor_key, fork_key, operation_key, operations, state_key};
+use super::rows::{Rows, floor_key, fork_key, operation_key, state_key};
 use super::state::TargetState;
 
 impl Replica {
@@ -171,7 +171,7 @@ impl Replica {
     }
 
     /// Makes the states of targets anew from the log.
-    fn rebuild(
+    pub(super) fn rebuild(
         &self,
         rows: &dyn Rows,
         paths: &BTreeSet<RecordPath>,
@@ -193,18 +193,17 @@ impl Replica {
                 };
                 made.insert(path, state);
             }
-            let (from, to) = operations();
-            for row in over.range(&from, &to) {
-                let operation = self.decode(row?.1)?;
-                let target = operation.payload.action.target();
+            self.replay(&over, &mut |operation| {
+                let payload = &operation.payload;
+                let target = payload.action.target();
                 if let Some(state) = target.and_then(|path| made.get_mut(path)) {
-                    state.insert(&operation);
+                    state.insert(operation, self.roster.author(payload.writer));
                 }
-            }
+            })?;
         }
         for (path, state) in made {
             change.touched.insert(path.clone());
-            if !state.candidates.is_empty() {
+            if !state.seen.is_empty() {
                 change.put(state_key(path.as_str()), state.encode());
                 continue;
             }

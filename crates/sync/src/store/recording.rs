@@ -35,14 +35,16 @@ impl OperationLog for Replicas {
         let mut replica = shared.working();
         let mut change = Change::default();
         let local = changes.into_iter().map(|change| LocalChange {
+            rules: self.rules(change.path.collection()),
             path: change.path,
-            existed: change.existed,
+            before: change.before,
             after: change.after,
         });
         replica
             .record(
                 &rows,
                 local.collect(),
+                &|cid| Ok(self.store().block(cid.hash())?),
                 now_ms(),
                 &self.0.device,
                 &mut change,

@@ -1,13 +1,14 @@
 //! The logs of all repositories that several devices hold.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use parking_lot::RwLock;
 use tokio::sync::watch;
 use ues_data::Cid;
 use ues_repo::crypto::SigningKey;
+use ues_repo::lexicon::Lexicons;
 use ues_repo::repo::layout::Head;
 use ues_repo::repo::write::{Record, RecordPath, WriteError};
 use ues_repo::repo::{KeySource, RepoError, Repositories, blobs_in};
@@ -16,6 +17,7 @@ use ues_storage::{Batch, Keyspace, StorageError};
 
 use crate::clock::ROOT;
 use crate::log::{Change, Incoming, Refused, Replica, ReplicaError};
+use crate::merge::{FieldRule, rules_of};
 use crate::protocol::{ArchiveError, Taken};
 
 use super::copy::StoredCopy;
@@ -65,6 +67,8 @@ pub(super) struct Inner {
     /// DID -> number of a repository that has a log.
     pub(super) index: Keyspace,
     pub(super) shared: RwLock<HashMap<Did, Arc<Shared>>>,
+    /// What says how records merge.
+    pub(super) lexicons: OnceLock<Lexicons>,
     /// How many there are; whoever watches it hears of new ones.
     pub(super) count: watch::Sender<usize>,
 }
@@ -86,6 +90,7 @@ impl Replicas {
             keys,
             device,
             shared: RwLock::default(),
+            lexicons: OnceLock::new(),
             count: watch::Sender::new(0),
             repos,
         };
@@ -102,6 +107,17 @@ impl Replicas {
         }
         this.0.repos.set_operation_log(Arc::new(this.clone()));
         Ok(this)
+    }
+
+    /// Has records merge as their lexicons declare, once, before anything is written.
+    pub fn merge_by(&self, lexicons: Lexicons) {
+        let _ = self.0.lexicons.set(lexicons);
+    }
+
+    /// The merge rules of a collection, by field.
+    pub(super) fn rules(&self, collection: &str) -> Vec<FieldRule> {
+        let lexicons = self.0.lexicons.get();
+        lexicons.map_or_else(Vec::new, |all| rules_of(&all.merge_rules(collection)))
     }
 
     /// This device's key.
@@ -265,18 +281,14 @@ impl Replicas {
         rows: &StoredRows,
         change: &Change,
     ) -> Result<Vec<(RecordPath, Option<Record>)>, ReplicaError> {
-        let fresh: HashMap<&Cid, &Bytes> = change
-            .held
-            .iter()
-            .filter_map(|(_, cid, bytes)| Some((cid, bytes.as_ref()?)))
-            .collect();
         let mut out = Vec::new();
-        for (path, value) in replica.outcome(rows, change)? {
+        let blocks = |cid: &Cid| Ok(self.store().block(cid.hash())?);
+        for (path, value) in replica.outcome(rows, change, &blocks)? {
             let record = match value {
-                Some(cid) => {
-                    let bytes = match fresh.get(&cid) {
-                        Some(bytes) => Some(Bytes::clone(bytes)),
-                        None => self.0.repos.store().block(cid.hash())?,
+                Some((cid, bytes)) => {
+                    let bytes = match bytes {
+                        Some(bytes) => Some(bytes),
+                        None => blocks(&cid)?,
                     };
                     let bytes = bytes.ok_or_else(|| ReplicaError::Damaged {
                         repo: replica.repo().clone(),

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ues_data::Ipld;
 use ues_sync::crdt::{
-    Anchor, CounterEdit, Dot, FieldsEdit, Mark, Origin, Place, SetChange, SetEdit, Value,
+    Anchor, CounterEdit, Dot, FieldsEdit, Mark, Origin, Place, SetChange, SetEdit, TextEdit,
+    TextStep, Value,
 };
 
 use crate::network::Operation;
@@ -175,6 +176,11 @@ impl<T: Clone> Tree<T> {
         self.nodes.insert(dot, node);
     }
 
+    #[allow(dead_code, reason = "the simulation needs it")]
+    pub fn contains(&self, dot: Dot) -> bool {
+        self.nodes.contains_key(&dot)
+    }
+
     pub fn delete(&mut self, first: Dot, count: u32) {
         for offset in 0..count {
             let dot = first.plus(offset).unwrap();
@@ -237,4 +243,68 @@ impl Tree<char> {
         }
         text
     }
+}
+
+/// What the slow tree makes of all operations.
+pub fn slow_text(made: &[Operation<TextEdit>]) -> Ipld {
+    let mut tree = Tree::new();
+    let mut marks = Vec::new();
+    for operation in made {
+        let mut dot = operation.origin.dot;
+        for step in &operation.edit.steps {
+            match step {
+                TextStep::Insert(place, text) => {
+                    tree.insert(dot, *place, text.chars().collect());
+                    dot = dot.plus(text.chars().count() as u32).unwrap();
+                }
+                TextStep::Delete(first, count) => tree.delete(*first, *count),
+                TextStep::Mark(mark) => {
+                    let origin = Origin {
+                        dot,
+                        ..operation.origin.clone()
+                    };
+                    marks.push((origin, mark.clone()));
+                    dot = dot.plus(1).unwrap();
+                }
+            }
+        }
+    }
+    let marked = tree.marked(&marks);
+    let text: String = marked.iter().map(|(char, _)| char).collect();
+    let mut expected = BTreeMap::from([("text".to_owned(), Ipld::String(text))]);
+    let facets = facets(&marked);
+    if !facets.is_empty() {
+        expected.insert("facets".to_owned(), Ipld::List(facets));
+    }
+    Ipld::Map(expected)
+}
+
+/// Facets as the naive version of the text has them: equal neighbours together, in bytes.
+pub fn facets(marked: &[(char, BTreeMap<String, Value>)]) -> Vec<Ipld> {
+    let mut facets = Vec::new();
+    let mut byte = 0;
+    for group in marked.chunk_by(|a, b| a.1 == b.1) {
+        let start = byte;
+        byte += group.iter().map(|(char, _)| char.len_utf8()).sum::<usize>();
+        let features: Vec<Ipld> = group[0]
+            .1
+            .iter()
+            .map(|(key, value)| {
+                let Ipld::Map(mut map) = value.to_ipld() else {
+                    panic!("a map")
+                };
+                map.insert("$type".to_owned(), Ipld::String(key.clone()));
+                Ipld::Map(map)
+            })
+            .collect();
+        if !features.is_empty() {
+            let index = [("byteStart", start), ("byteEnd", byte)];
+            let index = index.map(|(key, n)| (key.to_owned(), Ipld::Integer(n as i128)));
+            facets.push(Ipld::Map(BTreeMap::from([
+                ("index".to_owned(), Ipld::Map(index.into())),
+                ("features".to_owned(), Ipld::List(features)),
+            ])));
+        }
+    }
+    facets
 }

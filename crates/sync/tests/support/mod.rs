@@ -1,16 +1,19 @@
 //! Devices in memory, and the sessions between them.
 
+pub mod sheet;
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use ues_data::Cid;
+use ues_data::{Cid, Ipld};
 use ues_repo::crypto::{KeyKind, SigningKey};
 use ues_repo::repo::write::RecordPath;
 use ues_repo::syntax::Did;
 use ues_sync::clock::WriterId;
 use ues_sync::log::{Change, Hold, Incoming, LocalChange, MemoryRows, Replica, ReplicaError, Rows};
+use ues_sync::merge::FieldRule;
 use ues_sync::operation::{Operation, OperationId};
 use ues_sync::protocol::file::{FileError, FileReader, Import, ImportAction, Report};
 use ues_sync::protocol::{Action, Copy, Failure, Session, SnapshotArchive, Taken};
@@ -66,6 +69,9 @@ pub static DROPPED: AtomicU64 = AtomicU64::new(0);
 /// How often a device caught up with a snapshot, in all runs.
 pub static CAUGHT_UP: AtomicU64 = AtomicU64::new(0);
 
+/// How many records were merged of several versions, in all runs.
+pub static MERGED: AtomicU64 = AtomicU64::new(0);
+
 /// An operation that some device had in its log once, and its record.
 pub fn ever(id: OperationId) -> Option<(Operation, Option<Bytes>)> {
     EVER.with_borrow(|ever| ever.get(&id).cloned())
@@ -81,6 +87,8 @@ pub struct Device {
     pub holds: BTreeSet<(Hold, Cid)>,
     /// Milliseconds that its clock goes wrong.
     pub skew: i64,
+    /// The merge rules of [`sheet::COLLECTION`] that its lexicon declares.
+    pub rules: Vec<FieldRule>,
 }
 
 impl Device {
@@ -94,6 +102,7 @@ impl Device {
             blocks: BTreeMap::new(),
             holds: BTreeSet::new(),
             skew: 0,
+            rules: sheet::rules(),
         }
     }
 
@@ -108,7 +117,8 @@ impl Device {
     /// Makes a change durable, records included.
     pub fn commit(&mut self, change: Change) {
         let replica = self.replica.as_ref().unwrap();
-        let outcome = replica.outcome(&self.rows, &change).unwrap();
+        let known = |cid: &Cid| Ok(self.blocks.get(cid).cloned());
+        let outcome = replica.outcome(&self.rows, &change, &known).unwrap();
         for (hold, cid, bytes) in change.held {
             if let Some(bytes) = bytes {
                 assert_eq!(ues_data::dag_cbor_cid(&bytes), cid);
@@ -140,7 +150,11 @@ impl Device {
         }
         for (path, value) in outcome {
             match value {
-                Some(cid) => {
+                Some((cid, bytes)) => {
+                    if let Some(bytes) = bytes {
+                        assert_eq!(ues_data::dag_cbor_cid(&bytes), cid);
+                        self.blocks.insert(cid, bytes);
+                    }
                     assert!(self.blocks.contains_key(&cid), "a record is not there");
                     self.rows.records.insert(path.to_string(), cid);
                 }
@@ -158,17 +172,13 @@ impl Device {
 
     /// Makes an operation that is never durable: the device crashes before.
     pub fn crash_writing(&mut self, path: RecordPath, now_ms: u64) {
+        let local = self.local(path, Some(content("never durable")));
         let now = self.now(now_ms);
-        let existed = self.rows.records.contains_key(path.as_str());
-        let after = Some(content("never durable"));
-        let local = LocalChange {
-            path,
-            existed,
-            after,
-        };
+        let blocks = self.blocks.clone();
         if let Some(replica) = self.replica.as_mut() {
             let mut change = Change::default();
-            let _ = replica.record(&self.rows, vec![local], now, &self.key, &mut change);
+            let known = |cid: &Cid| Ok(blocks.get(cid).cloned());
+            let _ = replica.record(&self.rows, vec![local], &known, now, &self.key, &mut change);
         }
         self.restart();
     }
@@ -178,29 +188,52 @@ impl Device {
         self.replica = Replica::open(&self.rows).unwrap();
     }
 
+    /// A change of a record, as the lexicons of this device have it.
+    fn local(&self, path: RecordPath, after: Option<(Cid, Bytes)>) -> LocalChange {
+        LocalChange {
+            before: self.rows.records.get(path.as_str()).copied(),
+            rules: match path.collection() {
+                sheet::COLLECTION => self.rules.clone(),
+                _ => Vec::new(),
+            },
+            path,
+            after,
+        }
+    }
+
     /// Writes or deletes a record; `false` if this device may not, or nothing is to be done.
     pub fn write(&mut self, path: RecordPath, text: Option<&str>, now_ms: u64) -> bool {
-        let existed = self.rows.records.contains_key(path.as_str());
-        let after = text.map(content);
-        if !existed && after.is_none() {
+        self.put(path, text.map(content), now_ms)
+    }
+
+    /// As [`write`](Self::write), with any record.
+    pub fn put(&mut self, path: RecordPath, after: Option<(Cid, Bytes)>, now_ms: u64) -> bool {
+        let wanted = after.as_ref().map(|(cid, _)| *cid);
+        let local = self.local(path.clone(), after);
+        // What is so already is no write.
+        if local.before == wanted {
             return false;
         }
         let now = self.now(now_ms);
         let mut change = Change::default();
-        let local = LocalChange {
-            path,
-            existed,
-            after,
-        };
         let Some(replica) = self.replica.as_mut() else {
             return false;
         };
-        match replica.record(&self.rows, vec![local], now, &self.key, &mut change) {
+        let known = |cid: &Cid| Ok(self.blocks.get(cid).cloned());
+        match replica.record(&self.rows, vec![local], &known, now, &self.key, &mut change) {
             Ok(()) => self.commit(change),
             Err(ReplicaError::NotAWriter(_)) => return false,
             Err(e) => panic!("{e}"),
         }
+        let found = self.rows.records.get(path.as_str()).copied();
+        assert_eq!(found, wanted, "a client finds what it wrote");
         true
+    }
+
+    /// The record at a path.
+    pub fn record(&self, path: &RecordPath) -> Option<Ipld> {
+        let cid = self.rows.records.get(path.as_str())?;
+        Some(ues_data::dag_cbor::decode(&self.blocks[cid]).unwrap())
     }
 
     pub fn records(&self) -> &BTreeMap<String, Cid> {
@@ -251,6 +284,14 @@ impl World {
             device.blocks.insert(cid, bytes);
             device.rows.records.insert(path(n).to_string(), cid);
         }
+        let mut rng = Rng::new(seed);
+        let mut record = sheet::change(&mut rng, None);
+        for _ in 0..6 {
+            record = sheet::change(&mut rng, Some(Ipld::Map(record)));
+        }
+        let (cid, bytes) = sheet::encode(&record);
+        device.blocks.insert(cid, bytes);
+        device.rows.records.insert(sheet::path(0).to_string(), cid);
         let (replica, change) =
             Replica::begin(repo(), root.verifying_key(), device.key.verifying_key());
         device.replica = Some(replica);
@@ -660,6 +701,7 @@ fn forge(rng: &mut Rng, world: &World) -> Bytes {
             path: path(1),
             value: cid,
             update: true,
+            merge: None,
         },
     };
     let time = tip.as_ref().map_or(1 << 40, |tip| tip.time.0 + 1);

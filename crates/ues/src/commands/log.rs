@@ -71,12 +71,24 @@ pub fn outcome(value: &Value) -> Option<String> {
     match value["standing"].as_str()? {
         "won" => {
             let over = value["over"].as_array()?;
-            let over: Vec<String> = over
+            let mut told: Vec<String> = over
                 .iter()
                 .map(|lost| format!("over {}: {}", who(lost), reason(lost, true)))
                 .collect();
-            (!over.is_empty()).then(|| format!("counts {}", over.join("; ")))
+            let with: Vec<String> = value["with"].as_array()?.iter().map(who).collect();
+            if !with.is_empty() {
+                let with = with.join(", ");
+                told.push(format!(
+                    "together with {with}: neither knew the other, and the lexicon says how they merge"
+                ));
+            }
+            (!told.is_empty()).then(|| format!("counts {}", told.join("; ")))
         }
+        "merged" => Some(format!(
+            "merged into {}; where no rule merges, that one counts: {}",
+            who(&value["into"]),
+            reason(value, false)
+        )),
         "lost" => Some(format!(
             "does not count, {} does: {}; kept until somebody writes who has seen both",
             who(&value["to"]),

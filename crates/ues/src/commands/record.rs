@@ -458,6 +458,14 @@ async fn history(context: &Context, client: &Client, place: &Place) -> Outcome {
             let outcome = log::outcome(version).unwrap_or_else(|| only.to_owned());
             writeln!(out, "    {outcome}")?;
         }
+        if answer["record"].is_object() {
+            writeln!(
+                out,
+                "= {STRONG}merged{STRONG:#} {FAINT}{}{FAINT:#}\n    {}",
+                answer["record"]["cid"].as_str().unwrap_or_default(),
+                answer["record"]["value"]
+            )?;
+        }
         Ok(())
     });
     Ok(())

@@ -16,6 +16,8 @@ pub enum ChangeKind {
     Type,
     /// The keys of a collection's records are of another kind.
     RecordKey,
+    /// Concurrent changes of a property become one in another way.
+    MergeRule,
     /// The encoding of a body is another one.
     Encoding,
     /// What was valid is valid no more.
@@ -33,6 +35,7 @@ impl ChangeKind {
             ChangeKind::NewRequired => "new-required",
             ChangeKind::Type => "type",
             ChangeKind::RecordKey => "record-key",
+            ChangeKind::MergeRule => "merge-rule",
             ChangeKind::Encoding => "encoding",
             ChangeKind::Tightened => "tightened",
             ChangeKind::Loosened => "loosened",

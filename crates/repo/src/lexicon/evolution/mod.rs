@@ -2,6 +2,7 @@
 
 mod change;
 mod limits;
+mod merges;
 mod methods;
 mod schemas;
 
@@ -29,6 +30,9 @@ use super::rules::{Definition, Document, RecordDef};
 /// | records, and definitions that others may refer to | yes: stored data | yes: older readers |
 /// | parameters and input of a method | yes: older callers | no |
 /// | output of a method, messages of a subscription | no | yes: older callers |
+///
+/// How records merge (`ues.merge`) may not change either, but for rules of new fields: devices that have the old document
+/// would merge in another way than those that have the new one.
 ///
 /// In every part: definitions, fields and parameters may not go away (a rename looks the same), types and
 /// references may not change, and new fields must be optional. Always allowed are new definitions, new
@@ -87,6 +91,7 @@ fn record(comparison: &mut Comparison, path: &str, old: &RecordDef, new: &Record
             ),
         );
     }
+    merges::rules(comparison, &format!("{path}.ues.merge"), old, new);
     let path = format!("{path}.record");
     schemas::object(comparison, &path, Flow::Both, &old.record, &new.record);
 }

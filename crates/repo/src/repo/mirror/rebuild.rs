@@ -8,6 +8,7 @@ use super::super::blobs::RefChanges;
 use super::super::import::blobs_in;
 use super::super::layout::{node_ref, read_record_value, record_key, record_ref, record_value};
 use super::super::read::damaged;
+use super::super::usage::Usage;
 use super::super::verify::{VerifyError, check_record};
 use super::super::write::RecordPath;
 use super::super::{blob_index, blobs};
@@ -58,13 +59,13 @@ impl Update {
             }
             if batch.len() >= SLICE || batch.bytes() >= SLICE_BYTES {
                 let refs = std::mem::take(&mut refs);
-                refs.write(&around, owner, &rev, &mut batch)
+                refs.write(&around, owner, &rev, &mut Usage::default(), &mut batch)
                     .map_err(commit_error)?;
                 let full = std::mem::replace(&mut batch, store.batch());
                 store.commit_blocking(full).map_err(commit_error)?;
             }
         }
-        refs.write(&around, owner, &rev, &mut batch)
+        refs.write(&around, owner, &rev, &mut Usage::default(), &mut batch)
             .map_err(commit_error)?;
         if let Some(old) = &self.live {
             let old_owner = old.owner.to_be_bytes();

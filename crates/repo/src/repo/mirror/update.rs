@@ -18,6 +18,7 @@ use super::super::import::blobs_in;
 use super::super::layout::{
     Head, Status, head_key, node_ref, record_key, record_ref, record_value,
 };
+use super::super::usage::Usage;
 use super::super::verify::{VerifyError, check_record};
 use super::super::write::RecordPath;
 use super::links::links;
@@ -302,7 +303,7 @@ impl Update {
             return Err(self.too_large());
         }
         if !refs.is_empty() {
-            refs.write(&around, owner, &rev, &mut batch)
+            refs.write(&around, owner, &rev, &mut Usage::default(), &mut batch)
                 .map_err(commit_error)?;
         }
         batch.release_block(live.commit.hash(), node_ref(owner));

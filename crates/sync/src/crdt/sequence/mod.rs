@@ -1,6 +1,7 @@
 //! Elements in an order that several writers change: what lists and texts share.
 
 mod codec;
+mod mend;
 mod order;
 mod place;
 mod steps;
@@ -8,6 +9,7 @@ mod steps;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
+pub(crate) use mend::Mend;
 pub use place::Place;
 pub(crate) use steps::{Step, Steps};
 

@@ -18,7 +18,7 @@ use piece::Piece;
 use super::dot::{Dot, Seen};
 use super::error::{CodecError, CrdtError};
 use super::rule::{Edit as _, Origin, Rule};
-use super::sequence::{Sequence, Steps};
+use super::sequence::{Mend, Sequence, Steps};
 use super::value::Value;
 use super::wire::{self, tuple};
 
@@ -169,6 +169,30 @@ impl Rule for Text {
         }
         self.seen.note(origin.dot, width);
         Ok(())
+    }
+
+    fn mend(&self, origin: &Origin, edit: TextEdit) -> TextEdit {
+        let mend = Mend {
+            own: origin.dot,
+            sequence: &self.chars,
+        };
+        let steps = edit.steps.into_iter().filter_map(|step| match step {
+            TextStep::Insert(place, text) => Some(TextStep::Insert(mend.place(place), text)),
+            TextStep::Delete(first, count) => mend
+                .range(first, count)
+                .map(|count| TextStep::Delete(first, count)),
+            TextStep::Mark(mark) => {
+                let mut dots = [mark.start.dot(), mark.end.dot()].into_iter().flatten();
+                let (start, end) = match dots.all(|dot| mend.is_there(dot)) {
+                    true => (mark.start, mark.end),
+                    false => (Anchor::End, Anchor::Start),
+                };
+                Some(TextStep::Mark(Mark { start, end, ..mark }))
+            }
+        });
+        TextEdit {
+            steps: steps.collect(),
+        }
     }
 
     /// A map of `text` and, if there are any, `facets` as in `app.bsky.richtext.facet`.

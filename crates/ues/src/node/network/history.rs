@@ -45,7 +45,11 @@ pub(super) async fn history(State(desk): State<Desk>, Query(which): Query<Which>
             out.push(show_version(replica, &copy, &version)?);
         }
         let began = replica.floor();
-        Ok(json!({ "path": path.as_str(), "versions": out, "beginsAt": began }))
+        let mut answer = json!({ "path": path.as_str(), "versions": out, "beginsAt": began });
+        if out.iter().any(|version| version["standing"] == "merged") {
+            answer["record"] = show_record(&copy, &path)?;
+        }
+        Ok(answer)
     };
     tokio::task::spawn_blocking(work)
         .await
@@ -98,6 +102,23 @@ fn log_of<'a>(copy: &'a StoredCopy, handle: &str) -> Result<&'a Replica, Refusal
     })
 }
 
+/// The record that several versions make together.
+fn show_record(copy: &StoredCopy, path: &RecordPath) -> Result<Value, Refusal> {
+    let cid = copy
+        .rows()
+        .record(path.as_str())
+        .map_err(Refusal::internal)?;
+    let Some(cid) = cid else {
+        return Ok(Value::Null);
+    };
+    let mut value = json!({ "cid": cid.to_string() });
+    if let Some(bytes) = copy.block(&cid).map_err(Refusal::internal)? {
+        let record = ues_data::dag_cbor::decode(&bytes).map_err(Refusal::internal)?;
+        value["value"] = to_json(&record);
+    }
+    Ok(value)
+}
+
 fn show_version(replica: &Replica, copy: &StoredCopy, version: &Version) -> Result<Value, Refusal> {
     let mut value = json!({
         "writer": version.writer, "seq": version.seq, "device": name_of(replica, version.writer),
@@ -118,8 +139,9 @@ fn show_version(replica: &Replica, copy: &StoredCopy, version: &Version) -> Resu
 fn add_standing(replica: &Replica, value: &mut Value, standing: &Standing) {
     let name = |(writer, seq): (WriterId, u64)| json!({ "writer": writer, "seq": seq, "device": name_of(replica, writer) });
     match standing {
-        Standing::Won { over } => {
+        Standing::Won { over, with } => {
             value["standing"] = json!("won");
+            value["with"] = with.iter().copied().map(name).collect();
             let over = over.iter().map(|(writer, seq, reason)| {
                 let mut lost = name((*writer, *seq));
                 lost["because"] = json!(word(*reason));
@@ -130,6 +152,11 @@ fn add_standing(replica: &Replica, value: &mut Value, standing: &Standing) {
         Standing::Lost { to, because } => {
             value["standing"] = json!("lost");
             value["to"] = name(*to);
+            value["because"] = json!(word(*because));
+        }
+        Standing::Merged { into, because } => {
+            value["standing"] = json!("merged");
+            value["into"] = name(*into);
             value["because"] = json!(word(*because));
         }
         Standing::Replaced { by } => {

@@ -62,6 +62,7 @@ impl PeerNetwork {
     /// When a log is damaged.
     pub fn open(ctx: &Context, config: &Config, device: SigningKey) -> Result<Self, ReplicasError> {
         let replicas = Replicas::open(ctx.repos.clone(), ctx.keys.clone(), device)?;
+        replicas.merge_by(ctx.lexicons.clone());
         let this = Self(Arc::new(Parts {
             ctx: ctx.clone(),
             known: Arc::new(KnownRows::open(&ctx.store)?),

@@ -86,7 +86,10 @@ fn check_repo(repos: &Repositories, did: &Did, what: &str, teller: &Teller) -> (
     };
     let (found, list, count) = match repos.check(did, &mut tell) {
         Ok(report) => (
-            format!("{} records, {} nodes", report.records, report.nodes),
+            format!(
+                "{} records, {} nodes, {} blobs",
+                report.records, report.nodes, report.blobs
+            ),
             report.problems,
             report.problem_count,
         ),
