@@ -27,6 +27,18 @@ flock 9
 
 say() { printf 'peers: %s\n' "$*" >&2; }
 
+# Packages of Debian; the log is shown when they cannot be had. A mirror that is busy is asked once more.
+debian() {
+  local log="$peers/apt.log" try
+  export DEBIAN_FRONTEND=noninteractive
+  for try in 1 2 3; do
+    if { apt-get update -qq && apt-get install -y -qq --no-install-recommends "$@"; } >"$log" 2>&1 </dev/null; then return 0; fi
+    sleep "$((try * 2))"
+  done
+  tail -n 5 "$log" >&2
+  return 1
+}
+
 stamped() { [ -f "$1" ] && [ "$(cat "$1")" = "$2" ]; }
 
 install_node() {
@@ -110,8 +122,7 @@ install_clients() {
   fi
   if [ -z "${CHROMIUM:-}" ] && ! command -v chromium >/dev/null; then
     say "Chromium (a minute the first time)"
-    { apt-get update -qq && apt-get install -y -qq chromium; } >/dev/null 2>&1 ||
-      say "not installed: chromium; tests that need it are skipped"
+    debian chromium fonts-dejavu-core || say "not installed: chromium; tests that need it are skipped"
   fi
 }
 
@@ -154,12 +165,12 @@ install_cassandra() {
   want="$(sha256sum <"$here/cassandra/pom.xml" | cut -d' ' -f1)"
   if ! command -v java >/dev/null || ! command -v keytool >/dev/null; then
     say "java"
-    apt-get install -y -qq default-jdk-headless >/dev/null
+    debian default-jdk-headless
   fi
   if ! stamped "$home/.stamp" "$want"; then
     if ! command -v mvn >/dev/null; then
       say "maven"
-      apt-get install -y -qq maven >/dev/null
+      debian maven
     fi
     say "Apache Cassandra (a minute the first time)"
     rm -rf "$home"
@@ -205,7 +216,7 @@ install_namespaces() {
   local missing=()
   command -v ip >/dev/null || missing+=(iproute2)
   command -v nft >/dev/null || missing+=(nftables)
-  if [ ${#missing[@]} -gt 0 ] && ! { apt-get update -qq && apt-get install -y -qq "${missing[@]}"; } >/dev/null 2>&1; then
+  if [ ${#missing[@]} -gt 0 ] && ! debian "${missing[@]}"; then
     say "not installed: ${missing[*]}; tests that need them are skipped"
     return
   fi
