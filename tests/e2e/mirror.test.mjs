@@ -196,7 +196,11 @@ describe('a copy that is not to be believed', () => {
     try {
       await liar.write(NOTE, 'a', note('forged'))
       await forger.run('mirror', DID)
-      const [address] = await forger.run('peer', 'addresses')
+      // The first mirror starts its network.
+      const [address] = await until('it listens for peers', async () => {
+        const addresses = await forger.run('peer', 'addresses')
+        return addresses.length > 0 && addresses
+      })
       // The honest server says who signs, and has nothing to give.
       honest.repo = { cid: { toString: () => 'nothing' }, commit: { rev: 'nothing' } }
       const { code, stderr } = await ues(victim.data, ['mirror', DID, '--from', address])

@@ -107,7 +107,7 @@ it('an S3 server that is down is told, loses nothing and is tried again', async 
   assert.deepEqual([unread.status, unread.error], [503, 'BlobStoreUnavailable'])
   assert.equal((await remove(account, 'gone')).status, 200, 'records need no bucket')
   const check = await ues(dataOf(server), ['check'])
-  assert.equal(check.code, 4)
+  assert.equal(check.code, 4, check.stdout + check.stderr)
   assert.match(check.stdout, /does not answer/)
   // Neither a start needs it.
   await restart()
@@ -165,7 +165,7 @@ it('what is on the disk stays there, and a check finds what was changed in the b
   const { key } = (await moto.objects()).find((o) => o.size === content.length)
   await moto.replace(key, randomBytes(content.length))
   const check = await ues(dataOf(server), ['check'])
-  assert.equal(check.code, 4)
+  assert.equal(check.code, 4, check.stdout + check.stderr)
   assert.match(check.stdout, new RegExp(`the blob ${fresh.blob.ref.$link} is not what its CID says`))
 })
 

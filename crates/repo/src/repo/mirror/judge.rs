@@ -57,9 +57,9 @@ pub enum Refused {
         /// The revision.
         rev: Tid,
         /// The commit here.
-        here: Cid,
+        here: Box<Cid>,
         /// The other one.
-        found: Cid,
+        found: Box<Cid>,
     },
     /// A revision from the future would shut out all that come before its time.
     #[error("revision {0} lies in the future")]
@@ -106,8 +106,8 @@ pub fn judge(
         if commit.rev == here.rev {
             return Err(Refused::Fork {
                 rev: commit.rev,
-                here: here.commit,
-                found: cid,
+                here: Box::new(here.commit),
+                found: Box::new(cid),
             });
         }
         if commit.rev < here.rev {

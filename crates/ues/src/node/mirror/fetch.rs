@@ -88,7 +88,7 @@ impl Mirroring {
         let mut row = row.ok_or_else(|| unavailable(&MirrorError::NotMirrored(did.clone())))?;
         let key = self.identify(&mut row, false).await?;
         let mut outcome = match row.server.clone() {
-            Some(address) => self.from_server(&mut row, &key, &address).await,
+            Some(address) => self.ask_server(&mut row, &key, &address).await,
             None => Err(Trouble::Unavailable(format!(
                 "the DID document of {did} names no server"
             ))),
@@ -96,7 +96,7 @@ impl Mirroring {
         if let Err(Trouble::Unavailable(why)) = &outcome
             && row.is_active()
         {
-            outcome = match self.from_peers(&mut row, &key).await {
+            outcome = match self.ask_peers(&mut row, &key).await {
                 Err(Trouble::Unavailable(also)) => {
                     Err(Trouble::Unavailable(format!("{why}; {also}")))
                 }
@@ -192,7 +192,7 @@ impl Mirroring {
         judged.map_err(|why| Trouble::refused(why, source))
     }
 
-    async fn from_server(
+    async fn ask_server(
         &self,
         row: &mut Mirror,
         key: &VerifyingKey,

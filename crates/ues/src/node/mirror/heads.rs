@@ -67,12 +67,9 @@ impl Mirroring {
         }
     }
 
-    /// The network, if it runs or this mirror has peers of its own; those stay connected.
+    /// The network, started for the first mirror; peers that a mirror names stay connected.
     async fn network_for(&self, did: &Did) -> Option<Running> {
         let row = self.mirrors().get(did).ok().flatten()?;
-        if row.peers.is_empty() {
-            return self.0.network.if_running().await;
-        }
         let running = self.0.network.running().await.ok()?;
         let addresses = row.peers.iter().filter_map(|a| a.parse::<Multiaddr>().ok());
         for address in addresses {

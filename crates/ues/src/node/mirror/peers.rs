@@ -25,7 +25,7 @@ const COMMIT_WITHIN: Duration = Duration::from_secs(10);
 
 impl Mirroring {
     /// Takes what is newer at any peer.
-    pub(super) async fn from_peers(
+    pub(super) async fn ask_peers(
         &self,
         row: &mut Mirror,
         key: &VerifyingKey,
@@ -34,7 +34,7 @@ impl Mirroring {
         let peers = self.peers(row).await?;
         let (mut outcome, mut refused) = (None, None);
         for peer in peers {
-            match self.from_peer(row, key, peer).await {
+            match self.ask_peer(row, key, peer).await {
                 Ok(None) => {}
                 Ok(Some(Outcome::Same)) => {
                     outcome.get_or_insert(Outcome::Same);
@@ -87,7 +87,7 @@ impl Mirroring {
     }
 
     /// What a peer has; none if it does not have the repository, or an older state of it.
-    async fn from_peer(
+    async fn ask_peer(
         &self,
         row: &mut Mirror,
         key: &VerifyingKey,
