@@ -344,7 +344,7 @@ proptest! {
         orders in prop::collection::vec(prop::collection::vec(any::<Index>(), 1..20), 3),
     ) {
         let mut devices = vec![Device::default(); 3];
-        let mut seen = vec![[0u64; 3]; 3];
+        let mut seen = [[0u64; 3]; 3];
         let mut made: Vec<([u64; 3], Origin, Merge)> = Vec::new();
         for (time, (who, from, json)) in acts.into_iter().enumerate() {
             if let Some(from) = from.filter(|from| *from != who) {
