@@ -202,57 +202,6 @@ pub const SETTINGS: &[Setting] = &[
         help: "Hours that an uploaded blob waits for a record that refers to it before it is removed; 0: for ever.",
     },
     Setting {
-        key: "tls.listen",
-        kind: Kind::Address,
-        default: "0.0.0.0:443",
-        help: "Where clients come in by TLS, if there is any. An authority looks at port 443.",
-    },
-    Setting {
-        key: "tls.acme",
-        kind: Kind::Flag,
-        default: "false",
-        help: "Whether the node gets a certificate for tls.domains from an ACME authority and renews it. Whoever says true\n\
-               agrees to the authority's terms.",
-    },
-    Setting {
-        key: "tls.domains",
-        kind: Kind::List,
-        default: "",
-        help: "Names that lead to the node, such as node.example: those of the certificate from an authority, and those\n\
-               that plain HTTP is sent on to TLS for. No wildcards.",
-    },
-    Setting {
-        key: "tls.mail",
-        kind: Kind::Text,
-        default: "",
-        help: "Address that the authority may write to. Empty: none.",
-    },
-    Setting {
-        key: "tls.acme_directory",
-        kind: Kind::Text,
-        default: "https://acme-v02.api.letsencrypt.org/directory",
-        help: "Directory of the authority.",
-    },
-    Setting {
-        key: "tls.acme_ca_file",
-        kind: Kind::Text,
-        default: "",
-        help: "Roots, PEM, for the authority's own certificate, where it is not a public one. Empty: those of the system.",
-    },
-    Setting {
-        key: "tls.cert",
-        kind: Kind::Text,
-        default: "",
-        help: "File with a certificate and those that lead to its authority, PEM, instead of tls.acme. Read again when\n\
-               it changes.",
-    },
-    Setting {
-        key: "tls.key",
-        kind: Kind::Text,
-        default: "",
-        help: "File with the key of tls.cert, PEM.",
-    },
-    Setting {
         key: "blobs.backend",
         kind: Kind::Choice(&["disk", "s3"]),
         default: "disk",
@@ -307,5 +256,56 @@ pub const SETTINGS: &[Setting] = &[
         kind: Kind::Text,
         default: "",
         help: "What the names of all objects begin with, such as node-1. Nodes that share a bucket need one each.",
+    },
+    Setting {
+        key: "tls.listen",
+        kind: Kind::Address,
+        default: "0.0.0.0:443",
+        help: "Where clients come in by TLS, if there is any. An authority looks at port 443.",
+    },
+    Setting {
+        key: "tls.acme",
+        kind: Kind::Flag,
+        default: "false",
+        help: "Whether the node gets a certificate for tls.domains from an ACME authority and renews it. Whoever says true\n\
+               agrees to the authority's terms.",
+    },
+    Setting {
+        key: "tls.domains",
+        kind: Kind::List,
+        default: "",
+        help: "Names that lead to the node, such as node.example: those of the certificate from an authority, and those\n\
+               that plain HTTP is sent on to TLS for. No wildcards.",
+    },
+    Setting {
+        key: "tls.mail",
+        kind: Kind::Text,
+        default: "",
+        help: "Address that the authority may write to. Empty: none.",
+    },
+    Setting {
+        key: "tls.acme_directory",
+        kind: Kind::Text,
+        default: "https://acme-v02.api.letsencrypt.org/directory",
+        help: "Directory of the authority.",
+    },
+    Setting {
+        key: "tls.acme_ca_file",
+        kind: Kind::Text,
+        default: "",
+        help: "Roots, PEM, for the authority's own certificate, where it is not a public one. Empty: those of the system.",
+    },
+    Setting {
+        key: "tls.cert",
+        kind: Kind::Text,
+        default: "",
+        help: "File with a certificate and those that lead to its authority, PEM, instead of tls.acme. Read again when\n\
+               it changes.",
+    },
+    Setting {
+        key: "tls.key",
+        kind: Kind::Text,
+        default: "",
+        help: "File with the key of tls.cert, PEM.",
     },
 ];
