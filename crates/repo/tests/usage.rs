@@ -191,6 +191,31 @@ async fn the_total_does_not_drift() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_blob_that_several_records_lose_at_once_goes_once() {
+    let (store, key) = stores();
+    let node = Node::new(&store, &key).await;
+    node.upload(b"kept").await;
+    let shared = node.upload(b"shared").await;
+    let path = |rkey| RecordPath::parse(&format!("com.example.note/r{rkey}")).unwrap();
+    let write = |rkey, kind, record| Write {
+        path: path(rkey),
+        kind,
+        record,
+        swap: None,
+    };
+    let both = |kind, record: Option<Record>| {
+        let writes = (0..2).map(|rkey| write(rkey, kind, record.clone()));
+        node.repos
+            .apply_writes_within(&node.did, writes.collect(), None, Room::default())
+    };
+    let referring = Some(note(5, Some(shared)));
+    both(WriteKind::Create, referring).await.unwrap();
+    assert_eq!(node.usage().blobs, 2);
+    both(WriteKind::Delete, None).await.unwrap();
+    assert_eq!(node.usage().blobs, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn writes_at_once_do_not_pass_a_bound_together() {
     let (store, key) = stores();
     let node = Node::new(&store, &key).await;

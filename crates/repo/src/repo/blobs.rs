@@ -3,6 +3,8 @@
 //! A blob is stored once per repository under its multihash. It is temporary until a record refers
 //! to it, and goes with the last record that does.
 
+use std::collections::BTreeSet;
+
 use ues_data::Cid;
 use ues_storage::{Batch, BlockRef, ObjectId, StorageError};
 
@@ -251,10 +253,12 @@ impl RefChanges {
                 blob_index::referred(around, owner, &cid, batch).map_err(storage)?;
             }
         }
-        for (_, hash) in &self.lost {
-            if self.gained.iter().any(|(_, gained)| gained == hash) {
-                continue;
-            }
+        // A blob that several records of one commit lose goes once.
+        let mut lost: BTreeSet<&Vec<u8>> = self.lost.iter().map(|(_, hash)| hash).collect();
+        for (_, gained) in &self.gained {
+            lost.remove(gained);
+        }
+        for hash in lost {
             let prefix = by_blob(owner, hash);
             let mut kept = false;
             for row in around.ks.blob_refs.prefix(&prefix) {

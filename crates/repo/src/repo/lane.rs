@@ -24,7 +24,7 @@ use super::blobs;
 use super::draft_commit::{Announce, Change, Changes, damaged};
 use super::layout::{Head, Keyspaces};
 use super::shared::{LoggedChange, OperationLog};
-use super::subjects::{Link, Recent};
+use super::subjects::{Link, Recent, is_linking};
 use super::usage::{Growth, Room, Usage};
 use super::write::{
     Applied, MAX_COMMIT_BLOCKS_BYTES, MAX_OPS, MAX_RECORD_BYTES, Outcome, Record, RecordPath,
@@ -121,9 +121,11 @@ impl Lane {
 
     /// Whether nothing is queued or in work.
     pub fn is_idle(&self) -> bool {
-        !self.draining.load(Ordering::Acquire)
-            && self.queue.lock().is_empty()
-            && self.in_flight.available_permits() == MAX_IN_FLIGHT
+        !self.draining.load(Ordering::Acquire) && self.queue.lock().is_empty() && !self.is_busy()
+    }
+
+    fn is_busy(&self) -> bool {
+        self.in_flight.available_permits() < MAX_IN_FLIGHT
     }
 
     /// Waits until nothing of this lane is in flight: what it wrote can then be read in the store.
@@ -177,7 +179,7 @@ impl Lane {
         state: &mut LaneState,
         first: Request,
     ) -> Result<(), WriteError> {
-        if self.in_flight.available_permits() == MAX_IN_FLIGHT {
+        if !self.is_busy() {
             state.recent.clear();
         }
         let mut draft = Draft::default();
@@ -212,8 +214,13 @@ impl Lane {
             return Ok(());
         }
         let log = around.log_of(&self.did);
-        if log.is_some() || draft.changes.values().any(|change| change.before.is_some()) {
-            // How large replaced records are, and what they refer to, is read from the store.
+        // What replaced records refer to, and how large they are, is read from the store.
+        let unseen = |cid: Cid| !matches!(around.store.block(cid.hash()), Ok(Some(_)));
+        let replaces = |(path, change): (&RecordPath, &Change)| {
+            let refers = state.has_blobs || is_linking(path.collection());
+            change.before.is_some_and(|cid| refers || unseen(cid))
+        };
+        if log.is_some() || (self.is_busy() && draft.changes.iter().any(replaces)) {
             self.settle().await;
             state.recent.clear();
         }
