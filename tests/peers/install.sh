@@ -193,15 +193,16 @@ install_schemathesis() {
   say "ready: $schemathesis"
 }
 
-# An S3 server, in an environment of its own: what it needs is not what other Python programs need.
+# An S3 server, in an environment of its own: what it needs is not what other Python programs need. Its programs name
+# the folder they were made in, so that one that was moved is made anew.
 install_moto() {
   local home="$peers/moto"
-  if ! stamped "$home/.stamp" "$moto"; then
+  if ! stamped "$home/.stamp" "$moto $home"; then
     say "$moto (a minute the first time)"
     rm -rf "$home"
     python3 -m venv "$home"
     "$home/bin/pip" install --quiet --disable-pip-version-check "$moto"
-    printf '%s' "$moto" >"$home/.stamp"
+    printf '%s' "$moto $home" >"$home/.stamp"
   fi
   say "ready: $moto"
 }

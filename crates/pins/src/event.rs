@@ -1,5 +1,7 @@
 //! What changes, for whoever watches.
 
+use std::sync::Arc;
+
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
@@ -40,7 +42,7 @@ pub struct PinEvent {
 /// Changes for one watcher, until the service ends them.
 #[derive(Debug)]
 pub struct Watch {
-    pub(crate) events: broadcast::Receiver<PinEvent>,
+    pub(crate) events: broadcast::Receiver<Arc<PinEvent>>,
     pub(crate) end: CancellationToken,
 }
 
@@ -49,7 +51,7 @@ impl Watch {
     ///
     /// # Errors
     /// [`RecvError::Lagged`] when the watcher was too slow and missed some; [`RecvError::Closed`] when the service ends.
-    pub async fn recv(&mut self) -> Result<PinEvent, RecvError> {
+    pub async fn recv(&mut self) -> Result<Arc<PinEvent>, RecvError> {
         tokio::select! {
             biased;
             () = self.end.cancelled() => Err(RecvError::Closed),

@@ -74,13 +74,13 @@ impl Told {
 pub(crate) async fn tell(
     bus: Arc<dyn Bus>,
     from: String,
-    mut events: Receiver<PinEvent>,
-    here: Sender<PinEvent>,
+    mut events: Receiver<Arc<PinEvent>>,
+    here: Sender<Arc<PinEvent>>,
 ) -> Result<(), SubjectError> {
     let subject = Subject::new(NEWS)?;
     loop {
         let mut gathered = Vec::new();
-        let mut take = |event: PinEvent| {
+        let mut take = |event: Arc<PinEvent>| {
             gathered.push(Told::of(&event));
             // Nobody has to watch.
             let _ = here.send(event);
@@ -110,7 +110,7 @@ pub(crate) async fn tell(
 pub(crate) async fn hear(
     bus: Arc<dyn Bus>,
     myself: String,
-    to: Sender<PinEvent>,
+    to: Sender<Arc<PinEvent>>,
 ) -> Result<(), SubjectError> {
     let subject = Subject::new(NEWS)?;
     loop {
@@ -126,13 +126,13 @@ pub(crate) async fn hear(
     }
 }
 
-fn pass_on(news: &Bytes, myself: &str, to: &Sender<PinEvent>) {
+fn pass_on(news: &Bytes, myself: &str, to: &Sender<Arc<PinEvent>>) {
     match message::read::<News>(news) {
         Ok(news) if news.from == myself => {}
         Ok(news) => {
             for event in news.events.into_iter().filter_map(Told::read) {
                 // Nobody has to watch.
-                let _ = to.send(event);
+                let _ = to.send(Arc::new(event));
             }
         }
         Err(error) => tracing::warn!(%error, "news that cannot be read"),

@@ -51,18 +51,18 @@ impl Watcher {
             };
             let asked = self.cids.is_empty() || self.cids.contains(&event.cid);
             if asked && concerns(&self.pins, &self.caller, &event).await {
-                return Some(Event::Change(change(event)));
+                return Some(Event::Change(change(&event)));
             }
         }
     }
 }
 
-fn change(event: PinEvent) -> v1::PlacementChange {
+fn change(event: &PinEvent) -> v1::PlacementChange {
     v1::PlacementChange {
         cid: event.cid.to_string(),
         worker: event.peer.to_string(),
         state: placement_state(event.desired, event.state).into(),
         changed_at: Some(timestamp(event.at_ms)),
-        error: event.error,
+        error: event.error.clone(),
     }
 }

@@ -65,7 +65,7 @@ pub struct Parts {
     /// The pause between two walks over all records.
     pub sweep_pause: Duration,
     /// Who wants to hear of changes.
-    pub events: broadcast::Sender<PinEvent>,
+    pub events: broadcast::Sender<Arc<PinEvent>>,
     /// Where measurements go.
     pub metrics: Metrics,
 }

@@ -285,7 +285,7 @@ impl Desk<'_> {
             parts.store.change_placements(changes).await?;
             for event in events {
                 // Nobody has to listen.
-                let _ = parts.events.send(event);
+                let _ = parts.events.send(Arc::new(event));
             }
         }
         self.send(tasks).await?;

@@ -95,7 +95,7 @@ struct Shared {
     bus: Arc<dyn Bus>,
     announcer: Announcer,
     reconciler: Option<Reconciler>,
-    events: broadcast::Sender<PinEvent>,
+    events: broadcast::Sender<Arc<PinEvent>>,
     /// Ends what watchers hear.
     watching: CancellationToken,
     limits: Limits,
@@ -431,9 +431,9 @@ impl Pins {
 fn share_events(
     bus: &Arc<dyn Bus>,
     options: &Options,
-    all: &broadcast::Sender<PinEvent>,
+    all: &broadcast::Sender<Arc<PinEvent>>,
     tasks: &Tasks,
-) -> broadcast::Sender<PinEvent> {
+) -> broadcast::Sender<Arc<PinEvent>> {
     let (made, own) = broadcast::channel(EVENTS);
     let (bus, holder, all) = (Arc::clone(bus), options.holder.clone(), all.clone());
     tasks.spawn(async move {

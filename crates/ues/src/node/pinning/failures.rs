@@ -14,7 +14,7 @@ const KEPT: usize = 50;
 
 /// The latest failures, the newest first; one for each CID and worker. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct Failures(Arc<Mutex<VecDeque<PinEvent>>>);
+pub struct Failures(Arc<Mutex<VecDeque<Arc<PinEvent>>>>);
 
 impl Failures {
     /// Gathers them until it is stopped.
@@ -34,11 +34,11 @@ impl Failures {
     }
 
     /// All that are kept.
-    pub fn latest(&self) -> Vec<PinEvent> {
+    pub fn latest(&self) -> Vec<Arc<PinEvent>> {
         self.0.lock().iter().cloned().collect()
     }
 
-    fn take(&self, event: PinEvent) {
+    fn take(&self, event: Arc<PinEvent>) {
         if event.state != Some(PlacementState::Error) {
             return;
         }
@@ -53,15 +53,15 @@ impl Failures {
 mod tests {
     use super::*;
 
-    fn event(number: u64, state: PlacementState, at_ms: u64) -> PinEvent {
-        PinEvent {
+    fn event(number: u64, state: PlacementState, at_ms: u64) -> Arc<PinEvent> {
+        Arc::new(PinEvent {
             cid: ues_data::content_id::raw_cid(&number.to_be_bytes()),
             peer: ues_pins::PeerId::from_ed25519(&[1; 32]),
             desired: true,
             state: Some(state),
             error: "gone".to_owned(),
             at_ms,
-        }
+        })
     }
 
     #[test]

@@ -99,7 +99,7 @@ impl Page {
             at: GoTime::from_millis(event.at_ms).to_string(),
             cid: event.cid.to_string(),
             worker: name(&event.peer),
-            reason: event.error,
+            reason: event.error.clone(),
         });
         Self {
             totals: pins.totals().await.ok().map(tiles),
