@@ -32,6 +32,9 @@ struct Memtable {
     touched: bool,
 }
 
+/// As little as this between two looks for idleness is what a node at rest writes: leases, heartbeats, cursors.
+const QUIET: u64 = 16 << 10;
+
 /// What was written to which memtable, by number of the keyspace.
 pub(super) struct Memtables {
     all: Vec<Memtable>,
@@ -39,8 +42,8 @@ pub(super) struct Memtables {
     journal_bytes: u64,
     written: u64,
     next_look: u64,
-    /// Whether anything was written since the last look for idleness.
-    busy: bool,
+    /// Bytes that had been written at the last look for idleness.
+    looked_at: u64,
 }
 
 impl Memtables {
@@ -50,7 +53,7 @@ impl Memtables {
             journal_bytes,
             written: 0,
             next_look: LOOK_EVERY,
-            busy: false,
+            looked_at: 0,
         }
     }
 
@@ -67,7 +70,6 @@ impl Memtables {
 
     /// Counts a row that is about to be written.
     pub(super) fn count(&mut self, number: usize, bytes: usize) {
-        self.busy = true;
         let written = self.written;
         self.written = written.saturating_add(bytes as u64);
         if let Some(memtable) = self.all.get_mut(number) {
@@ -99,9 +101,10 @@ impl Memtables {
         Ok(())
     }
 
-    /// Rotates everything that is worth it, if nothing was written since the last call.
+    /// Rotates everything that is worth it, if next to nothing was written since the last call.
     pub(super) fn rotate_idle(&mut self, keyspaces: &[Keyspace]) -> fjall::Result<()> {
-        let busy = std::mem::take(&mut self.busy);
+        let busy = self.written.saturating_sub(self.looked_at) > QUIET;
+        self.looked_at = self.written;
         let total: usize = self.all.iter().map(|memtable| memtable.bytes).sum();
         if busy || total < TIDY_UP_FROM {
             return Ok(());
