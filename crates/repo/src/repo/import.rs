@@ -44,8 +44,8 @@ impl Repositories {
     /// Replaces the records of a repository by those of an archive.
     ///
     /// The archive may come from an account with another DID, as the official server allows it: the
-    /// owner of this repository signs what they take in. Memory is bounded whatever the size of the archive, of which
-    /// nothing but [`MAX_IMPORT_BLOCKS`] is bounded; on the disk it is held twice meanwhile. Once it has come, the import
+    /// owner of this repository signs what they take in. Of the archive nothing but [`MAX_IMPORT_BLOCKS`] is bounded;
+    /// on the disk it is held twice meanwhile. Once it has come, the import
     /// goes to its end even if nobody waits for it any more.
     ///
     /// # Errors
