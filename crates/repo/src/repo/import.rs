@@ -174,9 +174,10 @@ impl Repositories {
                 RepoError::NotFound(did) => WriteError::RepoNotFound(did),
                 e => WriteError::Storage(e.to_string()),
             };
-            let view = this.view(&did).map_err(failed)?;
+            // What is read while it works need not be of one state: who finds that it changed begins again.
+            let head = this.view(&did).map_err(failed)?.head;
             let usage = this.usage(&did).map_err(failed)?;
-            source.compose(this.around(), &view, number, room, usage)
+            source.compose(this.around(), &did, &head, number, room, usage)
         })
         .await
     }

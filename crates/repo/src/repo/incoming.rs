@@ -2,9 +2,9 @@
 
 use ues_data::Cid;
 use ues_data::car::CarFile;
-use ues_storage::{Batch, Scan, StorageError, Ticket};
+use ues_storage::{Batch, Pages, StorageError, Ticket};
 
-use crate::syntax::Tid;
+use crate::syntax::{Did, Tid};
 
 use super::blobs;
 use super::import::blobs_in;
@@ -13,7 +13,6 @@ use super::layout::{
     Head, Numbers, node_ref, read_record_value, record_key, record_ref, record_value,
 };
 use super::loose::Loose;
-use super::read::RepoView;
 use super::usage::{Growth, Room, Usage};
 use super::verify::{Part, verify};
 use super::write::{RecordPath, WriteError};
@@ -50,30 +49,29 @@ pub(super) struct Content {
 }
 
 impl Source {
-    /// Verifies the archive, and stores it as the content of a number unless the repository in `view` has the same tree,
+    /// Verifies the archive, and stores it as the content of a number unless the repository of this head has the same tree,
     /// or no room for it. Blocks on the disk.
     ///
     /// It may be done again under the same number, when the repository has changed.
     pub fn compose(
         &self,
         around: &Surroundings,
-        view: &RepoView,
+        did: &Did,
+        head: &Head,
         number: u64,
         room: Room,
         usage: Usage,
     ) -> Result<Composed, WriteError> {
         let mut writer = Writer {
             around,
-            view,
+            did,
             numbers: Numbers {
-                owner: view.head.owner,
+                owner: head.owner,
                 content: number,
             },
             data: None,
-            rev: around.clock.tick_after(&view.head.rev),
-            before: view
-                .snapshot
-                .prefix(&around.ks.records, view.head.content.to_be_bytes()),
+            rev: around.clock.tick_after(&head.rev),
+            before: around.ks.records.in_pages(head.content.to_be_bytes()),
             next_before: None,
             batch: Batch::with_capacity(1 << 16, 1 << 20),
             ticket: None,
@@ -83,7 +81,7 @@ impl Source {
         let verified = verify(&self.archive, self.root, None, |part| match part {
             Part::Node(cid, node) => {
                 let root = *writer.data.get_or_insert(*cid);
-                writes &= root != view.head.data;
+                writes &= root != head.data;
                 match writes {
                     true => writer.node(cid, node),
                     false => Ok(()),
@@ -109,9 +107,9 @@ impl Source {
         // Also when the archive is refused: what was written is to be found then.
         writer.written()?;
         let verified = verified?;
-        let same = verified.data == view.head.data;
+        let same = verified.data == head.data;
         Ok(Composed {
-            base: view.head.clone(),
+            base: head.clone(),
             records,
             bytes,
             content: match same {
@@ -129,12 +127,12 @@ impl Source {
 /// Writes what the walk has verified.
 struct Writer<'a> {
     around: &'a Surroundings,
-    view: &'a RepoView,
+    did: &'a Did,
     numbers: Numbers,
     data: Option<Cid>,
     rev: Tid,
     /// Rows of the records that the repository has, in the order of the walk.
-    before: Scan,
+    before: Pages,
     next_before: Option<(Vec<u8>, Cid, Tid)>,
     batch: Batch,
     ticket: Option<Ticket>,
@@ -215,7 +213,7 @@ impl Writer<'_> {
         // After a crash this leads to all that is written here.
         if let Some(data) = self.data {
             let loose = Loose {
-                did: self.view.did().clone(),
+                did: self.did.clone(),
                 data,
                 replaced: None,
             };

@@ -188,7 +188,7 @@ fn erase(around: &Surroundings, number: u64, loose: &Loose) -> Result<(), WriteE
     if let Some((commit, _)) = &loose.replaced {
         slices.batch.release_block(commit.hash(), node_ref(number));
     }
-    for row in around.ks.records.prefix(number.to_be_bytes()) {
+    for row in around.ks.records.in_pages(number.to_be_bytes()) {
         let (key, value) = row.map_err(storage)?;
         slices.batch.delete(&around.ks.records, &key);
         let path = key.get(8..).and_then(|k| std::str::from_utf8(k).ok());
@@ -200,7 +200,7 @@ fn erase(around: &Surroundings, number: u64, loose: &Loose) -> Result<(), WriteE
     }
     let ks = &around.ks;
     for rows in [&ks.blob_refs, &ks.blobs_missing, &ks.subjects] {
-        for row in rows.prefix(number.to_be_bytes()) {
+        for row in rows.in_pages(number.to_be_bytes()) {
             slices.batch.delete(rows, row.map_err(storage)?.0);
             slices.keep_small()?;
         }
