@@ -1,13 +1,17 @@
-// A repository that the official server exported moves to the server under test: same tree, new signature.
+// A repository that the official server exported moves to the server under test: same tree, new signature. Another comes
+// while the server is killed at random moments: what it held before is there, or the new one, and nothing in between.
 import assert from 'node:assert/strict'
-import { writeFile } from 'node:fs/promises'
+import { randomBytes } from 'node:crypto'
+import { rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
 import { newAccount } from '../lib/accounts.mjs'
 import { uesOk } from '../lib/cli.mjs'
 import { Subscription } from '../lib/firehose.mjs'
 import { bytes, commit, dataRoot, head, listAll, verifiedExport } from '../lib/repos.mjs'
-import { TARGET, startPds, startTarget } from '../lib/servers.mjs'
+import { Random, SEED } from '../lib/random.mjs'
+import { TARGET, dataOf, scratch, startPds, startTarget, startUes } from '../lib/servers.mjs'
 import { call, procedure, query } from '../lib/xrpc.mjs'
 
 const RECORDS = Number(process.env.IMPORT_RECORDS ?? 20_000)
@@ -135,4 +139,71 @@ describe(`importRepo of ${RECORDS} records`, { timeout: 900_000 }, () => {
       assert.deepEqual(await head(target, fresh.did), before)
     })
   }
+})
+
+const KILLS = Number(process.env.IMPORT_KILLS ?? 10)
+
+// 24 MB, and nothing makes it much smaller: several batches of the store, and an archive that does not stay in memory.
+describe('a server that is killed in the midst of importRepo', { skip: TARGET !== 'ues', timeout: 900_000 }, () => {
+  let dir, server, account, archive, other
+  const roots = {}
+  const random = new Random(SEED)
+
+  const send = (raw) => call(server, 'POST', 'com.atproto.repo.importRepo', { raw, type: CAR, token: account.token })
+  async function restart() {
+    server = await startUes({ dir, port: server?.port })
+  }
+  before(async () => {
+    dir = await scratch('import')
+    await restart()
+    const source = await newAccount(server)
+    for (let from = 0; from < 4000; from += 100) {
+      const writes = Array.from({ length: 100 }, (_, i) => ({
+        $type: 'com.atproto.repo.applyWrites#create',
+        collection: 'com.example.large',
+        rkey: tid(from + i),
+        value: { $type: 'com.example.large', n: from + i, fill: randomBytes(4500).toString('base64') },
+      }))
+      const res = await procedure(server, 'com.atproto.repo.applyWrites', { repo: source.did, writes, validate: false }, { token: source.token })
+      assert.equal(res.status, 200, res.message)
+    }
+    archive = await bytes(server, 'com.atproto.sync.getRepo', { did: source.did })
+    roots.new = await dataRoot(server, source.did)
+    account = await newAccount(server)
+    for (let n = 0; n < 20; n++) await account.agent.post({ text: `old ${n}` })
+    other = await bytes(server, 'com.atproto.sync.getRepo', { did: account.did })
+    roots.old = await dataRoot(server, account.did)
+  })
+  after(async () => {
+    await server?.close()
+    await rm(dir, { recursive: true, force: true })
+  })
+
+  it(`has the old records or the new after ${KILLS} kills (SEED=${SEED})`, async () => {
+    const began = performance.now()
+    assert.equal((await send(archive)).status, 200)
+    const whole = performance.now() - began
+    assert.equal(await dataRoot(server, account.did), roots.new)
+    assert.equal((await send(other)).status, 200)
+    for (let kill = 0; kill < KILLS; kill++) {
+      const sent = send(archive).catch(() => null)
+      await delay(whole * 1.2 * random.next())
+      await server.program.kill()
+      const acknowledged = (await sent)?.status === 200
+      await restart()
+      const root = await dataRoot(server, account.did)
+      assert.ok(root === roots.new || (root === roots.old && !acknowledged), root)
+      const { records } = await verifiedExport(server, account.did)
+      assert.equal(records.size, root === roots.new ? 4000 : 20)
+      if (root === roots.new) assert.equal((await send(other)).status, 200)
+    }
+    await uesOk(dataOf(server), ['check'])
+  })
+
+  it('takes the archive in the end, and is written on', async () => {
+    assert.equal((await send(archive)).status, 200)
+    await account.agent.post({ text: 'after' })
+    assert.equal((await verifiedExport(server, account.did)).records.size, 4001)
+    await uesOk(dataOf(server), ['check'])
+  })
 })

@@ -36,6 +36,12 @@ pub(crate) fn start(ctx: &Context) {
     );
     every(
         ctx,
+        FREE_EVERY,
+        "what imports have left cannot be freed",
+        |ctx| async move { ctx.repos.free_left_content().await },
+    );
+    every(
+        ctx,
         DELETE_EVERY,
         "accounts that are due cannot be deleted",
         |ctx| async move { lifecycle::delete_due(&ctx, ctx.now_ms()).await },

@@ -5,7 +5,7 @@ use crate::Multihash;
 use crate::block::BlockRef;
 
 /// Version of the format that this program writes. It reads this version and older ones.
-pub const FORMAT_VERSION: u32 = 4;
+pub const FORMAT_VERSION: u32 = 5;
 
 /// A keyspace of the engine by number; the numbers of the store's own keyspaces are fixed within a process only,
 /// on the disk they are named.

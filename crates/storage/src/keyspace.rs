@@ -10,6 +10,7 @@ use crate::clock::Clock;
 use crate::engine::{KeyspaceId, Reads, Rows};
 use crate::error::StorageError;
 use crate::format::prefix_end;
+use crate::pages::Pages;
 use crate::store::Shared;
 
 /// A keyspace of a store. Cheap to clone. Its own reads show the latest state; use a
@@ -71,6 +72,11 @@ impl Keyspace {
             self,
             prefix.as_ref(),
         )
+    }
+
+    /// The same for a long walk during which much may be written: every page is of a state of its own.
+    pub fn in_pages(&self, prefix: impl AsRef<[u8]>) -> Pages {
+        Pages::new(self.clone(), prefix.as_ref())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -50,6 +50,7 @@ pub(crate) struct Shared {
     pub(crate) options: StoreOptions,
     /// Where the collector goes on in its queue; held by whoever collects.
     pub(crate) collecting: Mutex<Option<Bytes>>,
+    folder: Option<PathBuf>,
     _lock: Option<FolderLock>,
 }
 
@@ -90,7 +91,7 @@ impl Store {
         let lock = FolderLock::acquire(dir)?;
         check_format_file(dir)?;
         let engine = FjallEngine::open(&dir.join(ENGINE_DIR), &opts)?;
-        Self::start(Arc::new(engine), opts, Some(lock))
+        Self::start(Arc::new(engine), opts, Some((dir.to_path_buf(), lock)))
     }
 
     /// Opens the store in an engine, for tests and simulation.
@@ -105,8 +106,9 @@ impl Store {
     fn start(
         engine: Arc<dyn Engine>,
         options: StoreOptions,
-        lock: Option<FolderLock>,
+        locked: Option<(PathBuf, FolderLock)>,
     ) -> Result<Self, OpenError> {
+        let (folder, lock) = locked.unzip();
         open_system_keyspaces(&*engine)?;
         let queue = Queue::new(options.queue_bytes.max(1));
         let log = Arc::new(EventLog::open(
@@ -130,6 +132,7 @@ impl Store {
             nursery,
             options,
             collecting: Mutex::default(),
+            folder,
             _lock: lock,
         });
         let running = Running {
@@ -221,6 +224,19 @@ impl Store {
         let (shared, key) = (self.shared(), MhKey::new(mh));
         Ok(shared.nursery.generation().has_block(key.as_ref())
             || shared.engine.contains(ks::BLOCKS, key.as_ref())?)
+    }
+
+    /// An empty file without a name beside the store's own: it is gone when it is closed, however the process ends. A
+    /// store in memory has it where the system keeps temporary files.
+    ///
+    /// # Errors
+    ///
+    /// When the operating system refuses.
+    pub fn scratch_file(&self) -> std::io::Result<fs::File> {
+        match &self.shared().folder {
+            Some(folder) => tempfile::tempfile_in(folder),
+            None => tempfile::tempfile(),
+        }
     }
 
     /// The time by the store's clock, in milliseconds since the Unix epoch: the one that expiry goes by.

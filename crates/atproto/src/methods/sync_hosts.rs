@@ -45,7 +45,7 @@ async fn list_repos_by_collection(call: Call) -> Result<Reply, XrpcError> {
             for (did, head) in page {
                 looked_at += 1;
                 after = Some(head.owner);
-                if head.status.is_active() && repos.has_collection(head.owner, &collection)? {
+                if head.status.is_active() && repos.has_collection(head.content, &collection)? {
                     found.push(did);
                 }
                 if found.len() == limit || looked_at == MAX_LOOKED_AT {

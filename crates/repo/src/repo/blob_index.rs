@@ -10,7 +10,8 @@ use ues_storage::{Batch, StorageError, Store};
 
 use super::blobs::{HASH_BYTES, cid_of_hash, meta_key};
 use super::lane::Surroundings;
-use super::layout::Keyspaces;
+use super::layout::{Keyspaces, Numbers};
+use super::read::RepoView;
 
 /// Says in `repo_blob_owners` that the indexes are there. No multihash is so short.
 const MARKER: &[u8] = &[0];
@@ -27,9 +28,9 @@ fn owner_key(cid: &Cid, owner: u64) -> Vec<u8> {
 }
 
 /// A blob is here now.
-pub(super) fn entered(around: &Surroundings, owner: u64, cid: &Cid, batch: &mut Batch) {
-    batch.put(&around.ks.blob_owners, owner_key(cid, owner), []);
-    batch.delete(&around.ks.blobs_missing, meta_key(owner, cid));
+pub(super) fn entered(around: &Surroundings, numbers: Numbers, cid: &Cid, batch: &mut Batch) {
+    batch.put(&around.ks.blob_owners, owner_key(cid, numbers.owner), []);
+    batch.delete(&around.ks.blobs_missing, meta_key(numbers.content, cid));
 }
 
 /// A blob is here no more.
@@ -40,12 +41,12 @@ pub(super) fn removed(around: &Surroundings, owner: u64, cid: &Cid, batch: &mut 
 /// A record refers to a blob.
 pub(super) fn referred(
     around: &Surroundings,
-    owner: u64,
+    numbers: Numbers,
     cid: &Cid,
     batch: &mut Batch,
 ) -> Result<(), StorageError> {
-    let key = meta_key(owner, cid);
-    if !around.ks.blobs.contains(&key)? {
+    if !around.ks.blobs.contains(meta_key(numbers.owner, cid))? {
+        let key = meta_key(numbers.content, cid);
         batch.put(&around.ks.blobs_missing, key, []);
     }
     Ok(())
@@ -54,25 +55,13 @@ pub(super) fn referred(
 /// No record refers to a blob any more.
 pub(super) fn forgotten(
     around: &Surroundings,
-    owner: u64,
+    content: u64,
     cid: &Cid,
     batch: &mut Batch,
 ) -> Result<(), StorageError> {
-    let key = meta_key(owner, cid);
+    let key = meta_key(content, cid);
     if around.ks.blobs_missing.contains(&key)? {
         batch.delete(&around.ks.blobs_missing, key);
-    }
-    Ok(())
-}
-
-/// A repository is gone.
-pub(super) fn remove_all(
-    around: &Surroundings,
-    owner: u64,
-    batch: &mut Batch,
-) -> Result<(), StorageError> {
-    for row in around.ks.blobs_missing.prefix(owner.to_be_bytes()) {
-        batch.delete(&around.ks.blobs_missing, row?.0);
     }
     Ok(())
 }
@@ -80,25 +69,27 @@ pub(super) fn remove_all(
 /// The blobs of a repository that are referred to and not here, in the order of their hashes, after a CID.
 pub(super) fn missing(
     around: &Surroundings,
-    owner: u64,
+    view: &RepoView,
     after: Option<&Cid>,
 ) -> impl Iterator<Item = Result<Cid, StorageError>> + use<> {
+    let Numbers { owner, content } = view.head.numbers();
     let from = match after {
-        Some(cid) => Bound::Excluded(meta_key(owner, cid)),
-        None => Bound::Included(owner.to_be_bytes().to_vec()),
+        Some(cid) => Bound::Excluded(meta_key(content, cid)),
+        None => Bound::Included(content.to_be_bytes().to_vec()),
     };
-    let to = Bound::Excluded(owner.saturating_add(1).to_be_bytes().to_vec());
-    let rows = around.ks.blobs_missing.range::<Vec<u8>>((from, to));
-    let blobs = around.ks.blobs.clone();
+    let to = Bound::Excluded(content.saturating_add(1).to_be_bytes().to_vec());
+    let (snapshot, blobs) = (view.snapshot.clone(), around.ks.blobs.clone());
+    let rows = snapshot.range::<Vec<u8>>(&around.ks.blobs_missing, (from, to));
     rows.filter_map(move |row| {
         let key = match row {
             Ok((key, _)) => key,
             Err(e) => return Some(Err(e)),
         };
+        let cid = key.get(8..).and_then(cid_of_hash)?;
         // An entry that was on its way when the reference was written has left the row behind.
-        match blobs.contains(&key) {
+        match snapshot.contains(&blobs, meta_key(owner, &cid)) {
             Ok(true) => None,
-            Ok(false) => key.get(8..).and_then(cid_of_hash).map(Ok),
+            Ok(false) => Some(Ok(cid)),
             Err(e) => Some(Err(e)),
         }
     })

@@ -20,10 +20,10 @@ impl Repositories {
         limit: usize,
     ) -> Result<Vec<Cid>, RepoError> {
         let view = self.view(did)?;
-        let prefix = by_blob(view.head.owner, &[]);
+        let prefix = by_blob(view.head.content, &[]);
         let mut out: Vec<Cid> = Vec::new();
         let start = match after {
-            Some(cid) => by_blob(view.head.owner, &cid.hash().to_bytes()),
+            Some(cid) => by_blob(view.head.content, &cid.hash().to_bytes()),
             None => prefix.clone(),
         };
         for row in view
@@ -61,15 +61,16 @@ impl Repositories {
         after: Option<&Cid>,
         limit: usize,
     ) -> Result<Vec<(Cid, String)>, RepoError> {
-        let owner = self.view(did)?.head.owner;
+        let view = self.view(did)?;
         let mut out = Vec::new();
-        for cid in blob_index::missing(self.around(), owner, after) {
+        for cid in blob_index::missing(self.around(), &view, after) {
             if out.len() >= limit {
                 break;
             }
             let cid = cid?;
-            let prefix = by_blob(owner, &cid.hash().to_bytes());
-            let mut refs = self.around().ks.blob_refs.prefix(&prefix);
+            let prefix = by_blob(view.head.content, &cid.hash().to_bytes());
+            let refs = &self.around().ks.blob_refs;
+            let mut refs = view.snapshot.prefix(refs, &prefix);
             let path = refs
                 .next()
                 .transpose()?
@@ -84,9 +85,9 @@ impl Repositories {
 
     /// How many blobs records refer to that are not here.
     pub fn count_missing_blobs(&self, did: &Did) -> Result<u64, RepoError> {
-        let owner = self.view(did)?.head.owner;
+        let view = self.view(did)?;
         let mut count = 0;
-        for cid in blob_index::missing(self.around(), owner, None) {
+        for cid in blob_index::missing(self.around(), &view, None) {
             cid?;
             count += 1;
         }

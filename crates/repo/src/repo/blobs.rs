@@ -15,7 +15,7 @@ use crate::syntax::{Did, Tid};
 use super::blob_index;
 use super::blob_intake::StoredBlob;
 use super::lane::Surroundings;
-use super::layout::Keyspaces;
+use super::layout::{Keyspaces, Numbers};
 use super::read::damaged;
 use super::usage::Usage;
 use super::write::WriteError;
@@ -131,27 +131,27 @@ pub(super) fn cid_of_hash(hash: &[u8]) -> Option<Cid> {
     Some(Cid::new_v1(ues_data::content_id::RAW, hash))
 }
 
-fn by_path(owner: u64, path: &str) -> Vec<u8> {
+fn by_path(content: u64, path: &str) -> Vec<u8> {
     let mut key = Vec::with_capacity(10 + path.len() + HASH_BYTES);
-    key.extend_from_slice(&owner.to_be_bytes());
+    key.extend_from_slice(&content.to_be_bytes());
     key.push(BY_PATH);
     key.extend_from_slice(path.as_bytes());
     key.push(0);
     key
 }
 
-pub(super) fn by_blob(owner: u64, hash: &[u8]) -> Vec<u8> {
+pub(super) fn by_blob(content: u64, hash: &[u8]) -> Vec<u8> {
     let mut key = Vec::with_capacity(9 + HASH_BYTES + 64);
-    key.extend_from_slice(&owner.to_be_bytes());
+    key.extend_from_slice(&content.to_be_bytes());
     key.push(BY_BLOB);
     key.extend_from_slice(hash);
     key
 }
 
 /// Whether any record of a repository refers to a blob.
-pub(super) fn any(ks: &Keyspaces, owner: u64) -> Result<bool, StorageError> {
+pub(super) fn any(ks: &Keyspaces, content: u64) -> Result<bool, StorageError> {
     ks.blob_refs
-        .prefix(owner.to_be_bytes())
+        .prefix(content.to_be_bytes())
         .next()
         .transpose()
         .map(|row| row.is_some())
@@ -162,13 +162,14 @@ pub(super) fn any(ks: &Keyspaces, owner: u64) -> Result<bool, StorageError> {
 pub(super) fn require(
     around: &Surroundings,
     did: &Did,
-    owner: u64,
+    numbers: Numbers,
     blobs: &[Cid],
 ) -> Result<(), WriteError> {
     let storage = |e: StorageError| WriteError::Storage(e.to_string());
+    let Numbers { owner, content } = numbers;
     for cid in blobs {
         let here = around.ks.blobs.contains(meta_key(owner, cid));
-        if !here.map_err(storage)? && !is_awaited(around, did, owner, cid).map_err(storage)? {
+        if !here.map_err(storage)? && !is_awaited(around, did, content, cid).map_err(storage)? {
             return Err(WriteError::BlobNotFound(*cid));
         }
     }
@@ -179,10 +180,10 @@ pub(super) fn require(
 fn is_awaited(
     around: &Surroundings,
     did: &Did,
-    owner: u64,
+    content: u64,
     cid: &Cid,
 ) -> Result<bool, StorageError> {
-    Ok(around.log_of(did).is_some() && around.ks.blobs_missing.contains(meta_key(owner, cid))?)
+    Ok(around.log_of(did).is_some() && around.ks.blobs_missing.contains(meta_key(content, cid))?)
 }
 
 /// The reference changes of one commit: what records gain and lose.
@@ -206,10 +207,10 @@ impl RefChanges {
     pub fn release(
         &mut self,
         around: &Surroundings,
-        owner: u64,
+        content: u64,
         path: &str,
     ) -> Result<(), WriteError> {
-        let prefix = by_path(owner, path);
+        let prefix = by_path(content, path);
         for row in around.ks.blob_refs.prefix(&prefix) {
             let (key, _) = row.map_err(|e| WriteError::Storage(e.to_string()))?;
             if let Some(hash) = key.get(prefix.len()..) {
@@ -228,30 +229,23 @@ impl RefChanges {
     pub fn write(
         self,
         around: &Surroundings,
-        owner: u64,
+        numbers: Numbers,
         rev: &Tid,
         usage: &mut Usage,
         batch: &mut Batch,
     ) -> Result<(), WriteError> {
         let storage = |e: StorageError| WriteError::Storage(e.to_string());
+        let Numbers { owner, content } = numbers;
         for (path, hash) in &self.lost {
-            let mut key = by_path(owner, path);
+            let mut key = by_path(content, path);
             key.extend_from_slice(hash);
             batch.delete(&around.ks.blob_refs, key);
-            let mut key = by_blob(owner, hash);
+            let mut key = by_blob(content, hash);
             key.extend_from_slice(path.as_bytes());
             batch.delete(&around.ks.blob_refs, key);
         }
         for (path, hash) in &self.gained {
-            let mut key = by_path(owner, path);
-            key.extend_from_slice(hash);
-            batch.put(&around.ks.blob_refs, key, []);
-            let mut key = by_blob(owner, hash);
-            key.extend_from_slice(path.as_bytes());
-            batch.put(&around.ks.blob_refs, key, rev.number().to_be_bytes());
-            if let Some(cid) = cid_of_hash(hash) {
-                blob_index::referred(around, owner, &cid, batch).map_err(storage)?;
-            }
+            refer(around, numbers, path, hash, rev, batch).map_err(storage)?;
         }
         // A blob that several records of one commit lose goes once.
         let mut lost: BTreeSet<&Vec<u8>> = self.lost.iter().map(|(_, hash)| hash).collect();
@@ -259,7 +253,7 @@ impl RefChanges {
             lost.remove(gained);
         }
         for hash in lost {
-            let prefix = by_blob(owner, hash);
+            let prefix = by_blob(content, hash);
             let mut kept = false;
             for row in around.ks.blob_refs.prefix(&prefix) {
                 let (key, _) = row.map_err(storage)?;
@@ -275,10 +269,31 @@ impl RefChanges {
             }
             if !kept && let Some(cid) = cid_of_hash(hash) {
                 remove(around, owner, &cid, usage, batch).map_err(storage)?;
-                blob_index::forgotten(around, owner, &cid, batch).map_err(storage)?;
+                blob_index::forgotten(around, content, &cid, batch).map_err(storage)?;
             }
         }
         Ok(())
+    }
+}
+
+/// Says that the record at a path refers to a blob.
+pub(super) fn refer(
+    around: &Surroundings,
+    numbers: Numbers,
+    path: &str,
+    hash: &[u8],
+    rev: &Tid,
+    batch: &mut Batch,
+) -> Result<(), StorageError> {
+    let mut key = by_path(numbers.content, path);
+    key.extend_from_slice(hash);
+    batch.put(&around.ks.blob_refs, key, []);
+    let mut key = by_blob(numbers.content, hash);
+    key.extend_from_slice(path.as_bytes());
+    batch.put(&around.ks.blob_refs, key, rev.number().to_be_bytes());
+    match cid_of_hash(hash) {
+        Some(cid) => blob_index::referred(around, numbers, &cid, batch),
+        None => Ok(()),
     }
 }
 
@@ -323,15 +338,12 @@ fn discard(around: &Surroundings, owner: u64, meta: &BlobMeta, batch: &mut Batch
     batch.put(&around.ks.blob_trash, key, []);
 }
 
-/// Removes all blobs of a repository and all references to them.
-pub(super) fn delete_all(
+/// Removes all blobs of a repository and its total. What refers to them is left.
+pub(super) fn remove_all(
     around: &Surroundings,
     owner: u64,
     batch: &mut Batch,
 ) -> Result<(), StorageError> {
-    for row in around.ks.blob_refs.prefix(owner.to_be_bytes()) {
-        batch.delete(&around.ks.blob_refs, row?.0);
-    }
     let mut usage = Usage::default();
     for row in around.ks.blobs.prefix(owner.to_be_bytes()) {
         let (key, _) = row?;
@@ -340,7 +352,7 @@ pub(super) fn delete_all(
         }
     }
     batch.delete(&around.ks.usage, owner.to_be_bytes());
-    blob_index::remove_all(around, owner, batch)
+    Ok(())
 }
 
 impl Repositories {
@@ -381,7 +393,12 @@ impl Repositories {
         usage.gain_blob(meta.size);
         usage.put(around, owner, &mut batch);
         batch.put(&around.ks.blobs, key, meta.encode());
-        blob_index::entered(around, owner, &meta.cid, &mut batch);
+        let head = self
+            .head(did)
+            .map_err(|e| WriteError::Storage(e.to_string()))?;
+        let head = head.filter(|head| head.owner == owner);
+        let numbers = head.map_or(Numbers::same(owner), |head| head.numbers());
+        blob_index::entered(around, numbers, &meta.cid, &mut batch);
         if let (Place::Bucket, Some(bucket)) = (meta.place, around.content.bucket()) {
             bucket.entered(meta.content(owner).holder, &mut batch);
         }
@@ -475,7 +492,7 @@ impl Repositories {
     /// Whether a blob is on another device of a shared repository as yet, and a record refers to it: then others may.
     pub fn is_blob_awaited(&self, did: &Did, cid: &Cid) -> Result<bool, RepoError> {
         match self.head(did)? {
-            Some(head) => Ok(is_awaited(self.around(), did, head.owner, cid)?),
+            Some(head) => Ok(is_awaited(self.around(), did, head.content, cid)?),
             None => Ok(false),
         }
     }
@@ -485,8 +502,15 @@ impl Repositories {
         let Some(head) = self.head(did)? else {
             return Ok(false);
         };
-        let prefix = by_blob(head.owner, &cid.hash().to_bytes());
+        let prefix = by_blob(head.content, &cid.hash().to_bytes());
         let mut rows = self.around().ks.blob_refs.prefix(prefix);
-        Ok(rows.next().transpose()?.is_some())
+        if rows.next().transpose()?.is_some() {
+            return Ok(true);
+        }
+        // An import may have brought another content since the head was read.
+        match self.head(did)? {
+            Some(now) if now.content != head.content => self.is_blob_in_use(did, cid),
+            _ => Ok(false),
+        }
     }
 }

@@ -65,7 +65,7 @@ impl Repositories {
         }
         let mut rows = view
             .snapshot
-            .prefix(&self.around().ks.records, view.head.owner.to_be_bytes());
+            .prefix(&self.around().ks.records, view.head.content.to_be_bytes());
         let mut row = rows.next().transpose()?;
         let mut subjects = subjects::Check::new(self.around(), &view)?;
         for item in Preorder::new(view.clone(), view.head.data) {

@@ -60,7 +60,7 @@ impl LaneState {
         announce: Announce,
         batch: &mut Batch,
     ) -> Result<CommitMeta, WriteError> {
-        let owner = self.head.owner;
+        let content = self.head.content;
         let growth = Growth::of(around, changes);
         self.usage
             .grow(growth.map_err(|e| WriteError::Storage(e.to_string()))?);
@@ -89,31 +89,31 @@ impl LaneState {
             });
         }
 
-        batch.put_block_marked(cid.hash(), bytes, node_ref(owner), rev.number());
-        batch.release_block(self.head.commit.hash(), node_ref(owner));
+        batch.put_block_marked(cid.hash(), bytes, node_ref(content), rev.number());
+        batch.release_block(self.head.commit.hash(), node_ref(content));
         for (cid, bytes) in flush.new {
-            batch.put_block_marked(cid.hash(), bytes, node_ref(owner), rev.number());
+            batch.put_block_marked(cid.hash(), bytes, node_ref(content), rev.number());
         }
         for cid in &flush.retired {
-            batch.release_block(cid.hash(), node_ref(owner));
+            batch.release_block(cid.hash(), node_ref(content));
         }
         let mut refs = RefChanges::default();
         let mut ops = Vec::with_capacity(changes.len());
         for (path, change) in changes {
             self.relink(around, did, path, change, batch)?;
             if let Some(before) = &change.before {
-                batch.release_block(before.hash(), record_ref(owner, path.as_str()));
+                batch.release_block(before.hash(), record_ref(content, path.as_str()));
                 if self.has_blobs {
-                    refs.release(around, owner, path.as_str())?;
+                    refs.release(around, content, path.as_str())?;
                 }
             }
-            let row = record_key(owner, path.as_str());
+            let row = record_key(content, path.as_str());
             match &change.after {
                 Some(record) => {
                     batch.put_block(
                         record.cid.hash(),
                         record.bytes.clone(),
-                        record_ref(owner, path.as_str()),
+                        record_ref(content, path.as_str()),
                     );
                     batch.put(&around.ks.records, row, record_value(&record.cid, &rev));
                     refs.refer(path.as_str(), &record.blobs);
@@ -132,7 +132,7 @@ impl LaneState {
             });
         }
         if !refs.is_empty() {
-            refs.write(around, owner, &rev, &mut self.usage, batch)?;
+            refs.write(around, self.head.numbers(), &rev, &mut self.usage, batch)?;
             self.has_blobs = true;
         }
         let event = match announce {
@@ -154,7 +154,7 @@ impl LaneState {
             },
         };
         batch.append_event(event.encode());
-        self.usage.put(around, owner, batch);
+        self.usage.put(around, self.head.owner, batch);
         self.head.commit = cid;
         self.head.data = flush.root;
         self.head.rev = rev;
@@ -180,7 +180,7 @@ impl LaneState {
                 let block = around.store.block(cid.hash());
                 let block = block.map_err(|e| WriteError::Storage(e.to_string()))?;
                 let block = block.ok_or_else(|| damaged(did, format!("no block {cid}")))?;
-                Link::of(self.head.owner, collection, &block)
+                Link::of(self.head.content, collection, &block)
             }
             None => None,
         };

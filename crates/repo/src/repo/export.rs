@@ -105,7 +105,7 @@ impl Export {
         let row = self
             .view
             .snapshot
-            .get(records, record_key(self.view.head.owner, path))?;
+            .get(records, record_key(self.view.head.content, path))?;
         Ok(row
             .and_then(|r| read_record_value(&r))
             .is_none_or(|(_, rev)| rev > *since))
@@ -119,7 +119,7 @@ impl Export {
             if let Some((since, _)) = &self.since {
                 // A node is written anew whenever anything below it changes.
                 while let Some(node) = walk.next_node() {
-                    let holder = node_ref(self.view.head.owner);
+                    let holder = node_ref(self.view.head.content);
                     let mark = self.view.snapshot.ref_mark(node.hash(), holder)?;
                     if mark.is_none_or(|rev| rev > since.number()) {
                         break;

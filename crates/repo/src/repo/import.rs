@@ -1,61 +1,35 @@
 //! Taking in a repository that another server exported.
 //!
-//! The archive is verified whole before anything is stored. Its records become the account's
-//! records; the commit is made anew and signed with the account's own key, so that what is served
-//! afterwards verifies at once, and a `#sync` event tells the network to look.
+//! The archive is kept as it comes, every hash checked. Then its tree is walked once: what the walk has verified goes
+//! into the store in slices, as content of a number that no head names yet. One small batch makes it the repository's,
+//! whose commit is made anew and signed with the account's own key, so that what is served afterwards verifies at once;
+//! a `#sync` event tells the network to look. Until then nothing of it is read, and a refused archive leaves nothing.
 
-use std::collections::{BTreeMap, HashSet};
 use std::io::Read;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use ues_data::car::CarLimits;
-use ues_data::mst::Tree;
-use ues_data::mst::{Preorder, PreorderItem};
+use ues_data::car::{CarFile, CarLimits};
+use ues_data::mst::MstError;
 use ues_data::{Cid, Ipld};
-use ues_storage::Batch;
 
 use crate::syntax::Did;
 
-use super::Repositories;
-use super::blobs::RefChanges;
 use super::commit::Commit;
-use super::draft_commit::damaged;
 use super::event::LogEvent;
 use super::export::commit_car;
-use super::lane::{LaneState, Surroundings};
-use super::layout::{head_key, node_ref, read_record_value, record_key, record_ref, record_value};
-use super::read::RepoView;
+use super::incoming::{Composed, Content, Source};
+use super::lane::LaneState;
+use super::layout::{head_key, node_ref};
+use super::loose::Loose;
 use super::usage::{Growth, Room};
-use super::verify::{Archive, Verified};
-use super::write::{CommitMeta, RecordPath, WriteError};
+use super::verify::{VerifyError, root_of};
+use super::write::{CommitMeta, WriteError};
+use super::{RepoError, Repositories};
 
-/// Most bytes of blocks that an imported archive may have: it is stored in one atomic batch.
-pub const MAX_IMPORT_BYTES: u64 = 160 << 20;
-
-/// What a row takes besides blocks and paths: keys of hashes and numbers, mostly.
-const ROW_BYTES: usize = 48;
-
-/// A verified archive, ready to be stored.
-struct Incoming {
-    archive: Archive,
-    verified: Verified,
-    nodes: Vec<Cid>,
-    records: BTreeMap<RecordPath, Cid>,
-}
-
-impl Incoming {
-    /// A batch with room for all of it, so that it need not grow while the archive is in memory.
-    fn batch(&self) -> Batch {
-        let blocks = self.archive.blocks.values().map(Bytes::len).sum::<usize>();
-        let (records, nodes) = (self.records.len(), self.nodes.len());
-        let paths = self.records.keys().map(|path| path.as_str().len());
-        let rows = records * 3 + nodes * 2;
-        Batch::with_capacity(
-            rows + 16,
-            blocks + paths.sum::<usize>() + rows * ROW_BYTES + 4096,
-        )
-    }
-}
+/// Most blocks that an imported archive may have: where each lies is kept in memory, 16 bytes for one. About four
+/// million records and their tree.
+pub const MAX_IMPORT_BLOCKS: u64 = 5_000_000;
 
 /// What an import did.
 #[derive(Clone, Debug)]
@@ -70,7 +44,9 @@ impl Repositories {
     /// Replaces the records of a repository by those of an archive.
     ///
     /// The archive may come from an account with another DID, as the official server allows it: the
-    /// owner of this repository signs what they take in.
+    /// owner of this repository signs what they take in. Of the archive nothing but [`MAX_IMPORT_BLOCKS`] is bounded;
+    /// on the disk it is held twice meanwhile. Once it has come, the import
+    /// goes to its end even if nobody waits for it any more.
     ///
     /// # Errors
     /// [`WriteError::BadArchive`] for anything that is not a whole, well-formed repository; nothing is
@@ -93,170 +69,180 @@ impl Repositories {
         input: impl Read + Send + 'static,
         room: Room,
     ) -> Result<Imported, WriteError> {
-        if self.around().log_of(did).is_some() {
-            return Err(WriteError::BadArchive(
+        self.refuse_shared(did)?;
+        let store = self.store().clone();
+        let source = blocking(move || {
+            let limits = CarLimits {
+                max_blocks: MAX_IMPORT_BLOCKS,
+                ..CarLimits::default()
+            };
+            let archive = CarFile::keep(input, || store.scratch_file(), limits);
+            let archive = archive.map_err(VerifyError::from)?;
+            let root = root_of(&archive)?;
+            Ok(Source { archive, root })
+        });
+        let source = Arc::new(source.await?);
+        let (this, did) = (self.clone(), did.clone());
+        let import = async move { this.take_in(&did, source, room).await };
+        let imported = tokio::spawn(import).await;
+        imported.map_err(|e| WriteError::Storage(e.to_string()))?
+    }
+
+    fn refuse_shared(&self, did: &Did) -> Result<(), WriteError> {
+        match self.around().log_of(did) {
+            None => Ok(()),
+            Some(_) => Err(WriteError::BadArchive(
                 "several devices hold this repository: import into one that nobody shares".into(),
-            ));
-        }
-        let incoming = tokio::task::spawn_blocking(move || read(input))
-            .await
-            .map_err(|e| WriteError::Storage(e.to_string()))??;
-        let around = self.around().clone();
-        let records = incoming.verified.records;
-        let extra = incoming.batch();
-        let mut commit = None;
-        self.exclusive(
-            did,
-            |state, batch| {
-                let view = self
-                    .view(did)
-                    .map_err(|e| WriteError::Storage(e.to_string()))?;
-                // The archive is gone from memory before the batch is written.
-                let incoming = incoming;
-                commit = tokio::task::block_in_place(|| {
-                    replace(&around, did, state, &view, &incoming, room, batch)
-                })?;
-                Ok(())
-            },
-            extra,
-        )
-        .await?;
-        Ok(Imported { commit, records })
-    }
-}
-
-fn read(input: impl Read) -> Result<Incoming, WriteError> {
-    let refused = |e: super::verify::VerifyError| WriteError::BadArchive(e.to_string());
-    let limits = CarLimits {
-        max_bytes: MAX_IMPORT_BYTES,
-        ..CarLimits::default()
-    };
-    let archive = Archive::read(input, limits).map_err(refused)?;
-    let mut records = BTreeMap::new();
-    let mut nodes = Vec::new();
-    let verified = archive
-        .verify(
-            None,
-            |path, cid, _| {
-                records.insert(path.clone(), *cid);
-            },
-            |cid, _| nodes.push(*cid),
-        )
-        .map_err(refused)?;
-    Ok(Incoming {
-        archive,
-        verified,
-        nodes,
-        records,
-    })
-}
-
-/// Puts the difference between what is stored and what comes in into the batch.
-fn replace(
-    around: &Surroundings,
-    did: &Did,
-    state: &mut LaneState,
-    view: &RepoView,
-    incoming: &Incoming,
-    room: Room,
-    batch: &mut Batch,
-) -> Result<Option<CommitMeta>, WriteError> {
-    if state.head.data == incoming.verified.data {
-        return Ok(None);
-    }
-    let mut bytes_in = 0;
-    for cid in incoming.records.values() {
-        bytes_in += incoming.archive.blocks.get(cid).map_or(0, Bytes::len) as u64;
-    }
-    let growth = |after: u64, before: u64| after.cast_signed() - before.cast_signed();
-    let growth = Growth {
-        records: growth(incoming.verified.records, state.usage.records),
-        bytes: growth(bytes_in, state.usage.record_bytes),
-    };
-    room.admit(state.usage, growth)?;
-    let owner = state.head.owner;
-    let storage = |e: ues_storage::StorageError| WriteError::Storage(e.to_string());
-    let rev = around.clock.tick_after(&state.head.rev);
-    let commit = Commit::sign(did, incoming.verified.data, &rev, &state.key);
-    let (cid, bytes) = commit.encode();
-
-    let kept: HashSet<&Cid> = incoming.nodes.iter().collect();
-    for item in Preorder::new(view.clone(), state.head.data) {
-        if let PreorderItem::Node { cid, .. } = item.map_err(|e| damaged(did, e))?
-            && !kept.contains(&cid)
-        {
-            batch.release_block(cid.hash(), node_ref(owner));
+            )),
         }
     }
-    let block = |cid: &Cid| {
-        incoming
-            .archive
-            .blocks
-            .get(cid)
-            .ok_or_else(|| damaged(did, format!("no block {cid}")))
-    };
-    for cid in &incoming.nodes {
-        batch.put_block_marked(cid.hash(), block(cid)?, node_ref(owner), rev.number());
+
+    async fn take_in(
+        &self,
+        did: &Did,
+        source: Arc<Source>,
+        room: Room,
+    ) -> Result<Imported, WriteError> {
+        let number = self.next_owner();
+        let mut replaced = None;
+        let outcome = self.replace(did, source, number, room, &mut replaced).await;
+        self.free_now(replaced.unwrap_or(number)).await;
+        outcome
     }
-    let mut refs = RefChanges::default();
-    let mut unchanged = HashSet::new();
-    for row in view
-        .snapshot
-        .prefix(&around.ks.records, owner.to_be_bytes())
-    {
-        let (key, value) = row.map_err(storage)?;
-        let path = key.get(8..).and_then(|k| std::str::from_utf8(k).ok());
-        let (Some(path), Some((before, _))) = (path, read_record_value(&value)) else {
-            return Err(damaged(did, "a record row"));
+
+    /// Makes an archive the content of a repository, under a number; `replaced` is told which it had before.
+    async fn replace(
+        &self,
+        did: &Did,
+        source: Arc<Source>,
+        number: u64,
+        room: Room,
+        replaced: &mut Option<u64>,
+    ) -> Result<Imported, WriteError> {
+        let lane = self.lane(did);
+        let changes = lane.changes();
+        let mut composed = self.compose(did, &source, number, room).await?;
+        let mut guard = lane.state.lock().await;
+        lane.settle().await;
+        let mut state = match guard.take() {
+            Some(state) => state,
+            None => self.load(did).await?,
         };
-        let path = RecordPath::parse(path).map_err(|e| damaged(did, e))?;
-        match incoming.records.get(&path) {
-            Some(after) if *after == before => {
-                unchanged.insert(path);
-                continue;
-            }
-            Some(_) => {}
-            None => batch.delete(&around.ks.records, &key),
+        self.refuse_shared(did)?;
+        if state.head.owner != composed.base.owner {
+            return Err(WriteError::RepoNotFound(did.clone()));
         }
-        batch.release_block(before.hash(), record_ref(owner, path.as_str()));
-        if state.has_blobs {
-            refs.release(around, owner, path.as_str())?;
+        if lane.changes() != changes || state.head.rev != composed.base.rev {
+            // Somebody wrote meanwhile. This time nobody can.
+            composed = self.compose(did, &source, number, room).await?;
         }
+        let records = composed.records;
+        let Some(content) = composed.content.take() else {
+            *guard = Some(state);
+            return Ok(Imported {
+                commit: None,
+                records,
+            });
+        };
+        let growth = |after: u64, before: u64| after.cast_signed() - before.cast_signed();
+        let growth = Growth {
+            records: growth(records, state.usage.records),
+            bytes: growth(composed.bytes, state.usage.record_bytes),
+        };
+        room.admit(state.usage, growth)?;
+        let before = state.head.content;
+        (state.usage.records, state.usage.record_bytes) = (records, composed.bytes);
+        let commit = self.switch(did, &mut state, number, content).await?;
+        *replaced = Some(before);
+        Ok(Imported {
+            commit: Some(commit),
+            records,
+        })
     }
-    for (path, cid) in &incoming.records {
-        if unchanged.contains(path) {
-            continue;
-        }
-        let bytes = block(cid)?;
-        batch.put_block(cid.hash(), bytes, record_ref(owner, path.as_str()));
-        let row = record_key(owner, path.as_str());
-        batch.put(&around.ks.records, row, record_value(cid, &rev));
-        refs.refer(path.as_str(), &blobs_in(bytes));
+
+    /// Verifies the archive, and stores what is not the repository's content already.
+    async fn compose(
+        &self,
+        did: &Did,
+        source: &Arc<Source>,
+        number: u64,
+        room: Room,
+    ) -> Result<Composed, WriteError> {
+        let (this, did, source) = (self.clone(), did.clone(), Arc::clone(source));
+        blocking(move || {
+            let failed = |e| match e {
+                RepoError::NotFound(did) => WriteError::RepoNotFound(did),
+                e => WriteError::Storage(e.to_string()),
+            };
+            // What is read while it works need not be of one state: who finds that it changed begins again.
+            let head = this.view(&did).map_err(failed)?.head;
+            let usage = this.usage(&did).map_err(failed)?;
+            source.compose(this.around(), &did, &head, number, room, usage)
+        })
+        .await
     }
-    if !refs.is_empty() {
-        refs.write(around, owner, &rev, &mut state.usage, batch)?;
-        state.has_blobs = true;
-    }
-    (state.usage.records, state.usage.record_bytes) = (incoming.verified.records, bytes_in);
-    state.usage.put(around, owner, batch);
-    batch.release_block(state.head.commit.hash(), node_ref(owner));
-    batch.put_block_marked(cid.hash(), &bytes, node_ref(owner), rev.number());
-    state.head.commit = cid;
-    state.head.data = incoming.verified.data;
-    state.head.rev = rev;
-    state.tree = Tree::load(state.head.data);
-    batch.put(&around.ks.heads, head_key(did), state.head.encode());
-    // Who moves here imports first and is announced when the account becomes active.
-    if state.head.status.is_active() {
-        let event = LogEvent::Sync {
-            did: did.clone(),
+
+    /// The batch that makes the content of a number the repository's. The lane's state is to be loaded again afterwards.
+    async fn switch(
+        &self,
+        did: &Did,
+        state: &mut LaneState,
+        number: u64,
+        content: Content,
+    ) -> Result<CommitMeta, WriteError> {
+        let around = self.around();
+        let Content {
+            data,
             rev,
-            blocks: commit_car(&cid, &bytes),
-            time: around.now(),
-        };
-        batch.append_event(event.encode());
+            mut batch,
+        } = content;
+        let commit = Commit::sign(did, data, &rev, &state.key);
+        let (cid, bytes) = commit.encode();
+        batch.put_block_marked(cid.hash(), &bytes, node_ref(number), rev.number());
+        let loose = Loose::replaced(did, &state.head, around.store.now_ms());
+        let before = state.head.content.to_be_bytes();
+        batch.put(&around.ks.loose, before, loose.encode());
+        batch.delete(&around.ks.loose, number.to_be_bytes());
+        if state.head.content != state.head.owner {
+            batch.delete(&around.ks.owners, before);
+        }
+        batch.put(&around.ks.owners, number.to_be_bytes(), head_key(did));
+        state.usage.put(around, state.head.owner, &mut batch);
+        (state.head.content, state.head.data) = (number, data);
+        (state.head.commit, state.head.rev) = (cid, rev);
+        batch.put(&around.ks.heads, head_key(did), state.head.encode());
+        // Who moves here imports first and is announced when the account becomes active.
+        if state.head.status.is_active() {
+            let event = LogEvent::Sync {
+                did: did.clone(),
+                rev,
+                blocks: commit_car(&cid, &bytes),
+                time: around.now(),
+            };
+            batch.append_event(event.encode());
+        }
+        let switched = around.store.commit(batch).await;
+        switched.map_err(|e| WriteError::Storage(e.to_string()))?;
+        Ok(CommitMeta { cid, rev })
     }
-    Ok(Some(CommitMeta { cid, rev }))
+}
+
+impl From<VerifyError> for WriteError {
+    fn from(e: VerifyError) -> Self {
+        match e {
+            // The archive is kept here: that it cannot be read is not its fault.
+            VerifyError::Tree(MstError::Source(e)) => Self::Storage(e.to_string()),
+            e => Self::BadArchive(e.to_string()),
+        }
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, WriteError> + Send + 'static,
+) -> Result<T, WriteError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|e| WriteError::Storage(e.to_string()))?
 }
 
 /// The blobs that a record refers to.

@@ -7,7 +7,7 @@
 //! durable before an earlier one; each caller is answered when its own commit is durable.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
@@ -68,6 +68,8 @@ pub(super) struct Lane {
     pub state: tokio::sync::Mutex<Option<LaneState>>,
     /// Commits handed to the committer and not yet durable.
     in_flight: Arc<tokio::sync::Semaphore>,
+    /// Changes that were no commits.
+    changes: AtomicU64,
 }
 
 /// Commits of one lane that may be in flight: bounds memory when the disk is slow.
@@ -110,6 +112,7 @@ impl Lane {
             draining: AtomicBool::new(false),
             state: tokio::sync::Mutex::new(None),
             in_flight: Arc::new(tokio::sync::Semaphore::new(MAX_IN_FLIGHT)),
+            changes: AtomicU64::new(0),
         }
     }
 
@@ -126,6 +129,16 @@ impl Lane {
 
     fn is_busy(&self) -> bool {
         self.in_flight.available_permits() < MAX_IN_FLIGHT
+    }
+
+    /// Notes a change that need not be a commit.
+    pub fn changed(&self) {
+        self.changes.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// How many changes were noted while the lane is in memory.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
     }
 
     /// Waits until nothing of this lane is in flight: what it wrote can then be read in the store.
@@ -397,7 +410,7 @@ fn replaced(
     let link = write
         .record
         .as_ref()
-        .and_then(|record| Link::of(state.head.owner, collection, &record.bytes));
+        .and_then(|record| Link::of(state.head.content, collection, &record.bytes));
     let Some(link) = link else {
         return Ok(Some(Vec::new()));
     };
@@ -508,11 +521,11 @@ fn check(
                     limit: MAX_RECORD_BYTES,
                 });
             }
-            blobs::require(around, did, state.head.owner, &record.blobs)?;
+            blobs::require(around, did, state.head.numbers(), &record.blobs)?;
         }
         if !matches!(outcome, Outcome::Unchanged(_)) {
             let link = after.as_ref().and_then(|record| {
-                Link::of(state.head.owner, write.path.collection(), &record.bytes)
+                Link::of(state.head.content, write.path.collection(), &record.bytes)
             });
             set(&mut staged, write.path.clone(), before, after, link);
         }

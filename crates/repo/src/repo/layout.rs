@@ -7,8 +7,10 @@ use ues_storage::{BlockRef, Keyspace, StorageError, Store};
 
 use crate::syntax::{Did, Tid};
 
-/// Version byte of a [`Head`] value.
+/// Version byte of a [`Head`] value whose content lies under the repository's own number.
 const HEAD_VERSION: u8 = 1;
+/// Version byte of one with another number for the content.
+const HEAD_OF_IMPORT: u8 = 2;
 
 /// The keyspaces that repositories use.
 #[derive(Clone)]
@@ -17,22 +19,24 @@ pub struct Keyspaces {
     pub heads: Keyspace,
     /// Repository number (u64 BE) -> DID.
     pub owners: Keyspace,
-    /// Repository number, path -> CID digest (32 bytes), revision (u64 BE).
+    /// Content number, path -> CID digest (32 bytes), revision (u64 BE).
     pub records: Keyspace,
     /// Repository number, blob multihash -> blob metadata.
     pub blobs: Keyspace,
-    /// Repository number, blob multihash, path -> nothing.
+    /// Content number, blob multihash, path -> nothing.
     pub blob_refs: Keyspace,
     /// Repository number, slot, object: contents to be freed.
     pub blob_trash: Keyspace,
     /// Blob multihash, repository number: who has a blob.
     pub blob_owners: Keyspace,
-    /// Repository number, blob multihash: what records refer to and is not here.
+    /// Content number, blob multihash: what records refer to and is not here.
     pub blobs_missing: Keyspace,
     /// Repository number -> how much it holds.
     pub usage: Keyspace,
-    /// Repository number, collection, subject, record key: who refers to what.
+    /// Content number, collection, subject, record key: who refers to what.
     pub subjects: Keyspace,
+    /// Content number: content that no head names, or none yet.
+    pub loose: Keyspace,
 }
 
 impl Keyspaces {
@@ -49,6 +53,7 @@ impl Keyspaces {
             blobs_missing: store.keyspace("repo_blobs_missing")?,
             usage: store.keyspace("repo_usage")?,
             subjects: store.keyspace("repo_subjects")?,
+            loose: store.keyspace("repo_loose")?,
         })
     }
 }
@@ -122,8 +127,11 @@ impl Status {
 /// The newest state of a repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
-    /// Number of the repository in this store; never given twice.
+    /// Number of the repository in this store; never given twice. Its blobs lie under it.
     pub owner: u64,
+    /// Number of its content: commit, tree, records, and what those refer to. The repository's own until an import
+    /// brings another content under another number.
+    pub content: u64,
     /// The newest commit.
     pub commit: Cid,
     /// Root of its record tree.
@@ -135,34 +143,72 @@ pub struct Head {
 }
 
 impl Head {
-    /// The stored bytes: version, status, owner, revision, then the two digests.
+    /// The stored bytes: version, status, owner, revision, the two digests, and the number of the content where it is
+    /// not the owner's.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(2 + 8 + 8 + 64);
-        out.push(HEAD_VERSION);
+        let mut out = Vec::with_capacity(2 + 8 + 8 + 64 + 8);
+        out.push(match self.content == self.owner {
+            true => HEAD_VERSION,
+            false => HEAD_OF_IMPORT,
+        });
         out.push(self.status.code());
         out.extend_from_slice(&self.owner.to_be_bytes());
         out.extend_from_slice(&self.rev.number().to_be_bytes());
         out.extend_from_slice(self.commit.hash().digest());
         out.extend_from_slice(self.data.hash().digest());
+        if self.content != self.owner {
+            out.extend_from_slice(&self.content.to_be_bytes());
+        }
         out
     }
 
     /// Reads the stored bytes; `None` if they are not a head.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let (prefix, rest) = bytes.split_at_checked(2)?;
-        let [HEAD_VERSION, status] = *prefix else {
-            return None;
+        let (&[version, status], rest) = bytes.split_first_chunk::<2>()?;
+        let (owner, rest) = rest.split_first_chunk::<8>()?;
+        let (rev, rest) = rest.split_first_chunk::<8>()?;
+        let (commit, rest) = rest.split_at_checked(32)?;
+        let (data, rest) = rest.split_at_checked(32)?;
+        let content = match (version, rest) {
+            (HEAD_VERSION, []) => owner,
+            (HEAD_OF_IMPORT, content) => content.try_into().ok()?,
+            _ => return None,
         };
-        let (owner, rest) = rest.split_at_checked(8)?;
-        let (rev, rest) = rest.split_at_checked(8)?;
-        let (commit, data) = rest.split_at_checked(32)?;
         Some(Self {
-            owner: u64::from_be_bytes(owner.try_into().ok()?),
-            rev: Tid::from_number(u64::from_be_bytes(rev.try_into().ok()?)),
+            owner: u64::from_be_bytes(*owner),
+            content: u64::from_be_bytes(*content),
+            rev: Tid::from_number(u64::from_be_bytes(*rev)),
             commit: cid_from_digest(commit)?,
             data: cid_from_digest(data)?,
             status: Status::from_code(status)?,
         })
+    }
+
+    /// The numbers under which its rows lie.
+    pub fn numbers(&self) -> Numbers {
+        Numbers {
+            owner: self.owner,
+            content: self.content,
+        }
+    }
+}
+
+/// The two numbers of a repository: of its blobs, and of its content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Numbers {
+    /// As in [`Head`].
+    pub owner: u64,
+    /// As in [`Head`].
+    pub content: u64,
+}
+
+impl Numbers {
+    /// Those of a repository that was never imported.
+    pub fn same(owner: u64) -> Self {
+        Self {
+            owner,
+            content: owner,
+        }
     }
 }
 
@@ -177,9 +223,9 @@ pub fn cid_from_digest(digest: &[u8]) -> Option<Cid> {
 }
 
 /// Key of a record row.
-pub fn record_key(owner: u64, path: &str) -> Vec<u8> {
+pub fn record_key(content: u64, path: &str) -> Vec<u8> {
     let mut key = Vec::with_capacity(8 + path.len());
-    key.extend_from_slice(&owner.to_be_bytes());
+    key.extend_from_slice(&content.to_be_bytes());
     key.extend_from_slice(path.as_bytes());
     key
 }
@@ -202,19 +248,22 @@ pub fn read_record_value(value: &[u8]) -> Option<(Cid, Tid)> {
 }
 
 /// Reference by which a repository keeps a tree node or its commit.
-pub fn node_ref(owner: u64) -> BlockRef {
-    BlockRef { owner, slot: 0 }
+pub fn node_ref(content: u64) -> BlockRef {
+    BlockRef {
+        owner: content,
+        slot: 0,
+    }
 }
 
 /// Reference by which a repository keeps the record at a path: the same content at two paths is
 /// kept until both are gone.
-pub fn record_ref(owner: u64, path: &str) -> BlockRef {
+pub fn record_ref(content: u64, path: &str) -> BlockRef {
     let hash = blake3::hash(path.as_bytes());
     let mut slot = [0; 8];
     slot.copy_from_slice(&hash.as_bytes()[..8]);
     // Slot 0 is the tree's.
     BlockRef {
-        owner,
+        owner: content,
         slot: u64::from_be_bytes(slot) | 1,
     }
 }

@@ -8,7 +8,7 @@ use crate::syntax::Did;
 
 use super::blob_index;
 use super::blobs::{BlobMeta, by_blob, meta_key};
-use super::layout::is_of_state;
+use super::layout::{Head, is_of_state};
 use super::{RepoError, Repositories};
 
 /// Repositories that are looked at for one block. What so many hold that are not served is not found.
@@ -76,9 +76,9 @@ impl Repositories {
         max_blob: u64,
         hidden: &dyn Fn(&Did, &Multihash) -> bool,
     ) -> Result<Option<Public>, RepoError> {
-        let shown = |owner| -> Result<bool, RepoError> {
-            let did = self.served(owner)?;
-            Ok(did.is_some_and(|did| !hidden(&did, mh)))
+        let shown = |number| -> Result<Option<Head>, RepoError> {
+            let served = self.served(number)?;
+            Ok(served.and_then(|(did, head)| (!hidden(&did, mh)).then_some(head)))
         };
         if mh.code() != SHA2_256 || mh.digest().len() != 32 {
             return Ok(None);
@@ -86,7 +86,7 @@ impl Repositories {
         let snapshot = self.store().snapshot();
         for held in snapshot.references(mh, REPOSITORIES).take(MAX_LOOKS) {
             let held = held?;
-            if is_of_state(held) && shown(held.owner)? {
+            if is_of_state(held) && shown(held.owner)?.is_some_and(|h| h.content == held.owner) {
                 return Ok(Some(Public::Block));
             }
         }
@@ -94,8 +94,11 @@ impl Repositories {
         for owner in blob_index::owners(self.around(), &cid).take(MAX_LOOKS) {
             let owner = owner?;
             let ks = &self.around().ks;
-            let mut refs = ks.blob_refs.prefix(by_blob(owner, &mh.to_bytes()));
-            if refs.next().transpose()?.is_none() || !shown(owner)? {
+            let Some(head) = shown(owner)?.filter(|head| head.owner == owner) else {
+                continue;
+            };
+            let mut refs = ks.blob_refs.prefix(by_blob(head.content, &mh.to_bytes()));
+            if refs.next().transpose()?.is_none() {
                 continue;
             }
             let meta = ks.blobs.get(meta_key(owner, &cid))?;
@@ -107,19 +110,19 @@ impl Repositories {
         Ok(None)
     }
 
-    /// The DID to which a number was given.
-    pub(super) fn owner_did(&self, owner: u64) -> Result<Option<Did>, RepoError> {
-        let did = self.around().ks.owners.get(owner.to_be_bytes())?;
+    /// The DID to which a number was given, of a repository or of its content.
+    pub(super) fn owner_did(&self, number: u64) -> Result<Option<Did>, RepoError> {
+        let did = self.around().ks.owners.get(number.to_be_bytes())?;
         Ok(did.and_then(|did| Did::parse(std::str::from_utf8(&did).ok()?).ok()))
     }
 
-    /// The repository of a number, if it is served.
-    fn served(&self, owner: u64) -> Result<Option<Did>, RepoError> {
-        let Some(did) = self.owner_did(owner)? else {
+    /// The repository to which a number was given, if it is served.
+    fn served(&self, number: u64) -> Result<Option<(Did, Head)>, RepoError> {
+        let Some(did) = self.owner_did(number)? else {
             return Ok(None);
         };
         let head = self.head(&did)?;
-        let served = head.is_some_and(|head| head.owner == owner && head.status.is_active());
-        Ok(served.then_some(did))
+        let served = head.filter(|head| head.status.is_active());
+        Ok(served.map(|head| (did, head)))
     }
 }

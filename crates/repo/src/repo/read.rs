@@ -94,15 +94,18 @@ impl Repositories {
         did: &Did,
         path: &RecordPath,
     ) -> Result<Option<StoredRecord>, RepoError> {
-        let Some(head) = self.head(did)? else {
-            return Ok(None);
-        };
-        let key = record_key(head.owner, path.as_str());
-        // A row and its block are written together, but a newer write may free the block between
-        // the two reads: then the row has changed, and is read again.
+        // A row and its block are written together, but a newer write may free the block between the two reads: then the
+        // row has changed, and is read again. So does an import with the row, and then the head has changed.
         for _ in 0..8 {
-            let Some(row) = self.around().ks.records.get(&key)? else {
+            let Some(head) = self.head(did)? else {
                 return Ok(None);
+            };
+            let key = record_key(head.content, path.as_str());
+            let Some(row) = self.around().ks.records.get(&key)? else {
+                match self.head(did)? {
+                    Some(now) if now.content != head.content => continue,
+                    _ => return Ok(None),
+                }
             };
             let (cid, rev) =
                 read_record_value(&row).ok_or_else(|| damaged(did, &format!("row of {path}")))?;
@@ -142,13 +145,13 @@ impl Repositories {
         order: Order,
     ) -> Result<Vec<(String, StoredRecord)>, RepoError> {
         let view = self.view(did)?;
-        let prefix = record_key(view.head.owner, &format!("{collection}/"));
+        let prefix = record_key(view.head.content, &format!("{collection}/"));
         let mut end = prefix.clone();
         // '0' follows '/', so this bounds exactly the collection.
         if let Some(last) = end.last_mut() {
             *last = b'0';
         }
-        let cut = after.map(|rkey| record_key(view.head.owner, &format!("{collection}/{rkey}")));
+        let cut = after.map(|rkey| record_key(view.head.content, &format!("{collection}/{rkey}")));
         let (from, to) = match (order, cut) {
             (Order::Ascending, Some(cut)) => (Bound::Excluded(cut), Bound::Excluded(end)),
             (Order::Descending, Some(cut)) => {
@@ -186,8 +189,8 @@ impl Repositories {
     pub fn collections(&self, did: &Did) -> Result<Vec<String>, RepoError> {
         let view = self.view(did)?;
         let mut out = Vec::new();
-        let end = record_key(view.head.owner.saturating_add(1), "");
-        let mut from = record_key(view.head.owner, "");
+        let end = record_key(view.head.content.saturating_add(1), "");
+        let mut from = record_key(view.head.content, "");
         loop {
             // One seek per collection, however many records each has.
             let range = (Bound::Included(from), Bound::Excluded(end.clone()));
@@ -203,18 +206,18 @@ impl Repositories {
                 .and_then(|k| std::str::from_utf8(k).ok())
                 .ok_or_else(|| damaged(did, "a record key"))?;
             let (collection, _) = path.split_once('/').unwrap_or((path, ""));
-            from = record_key(view.head.owner, &format!("{collection}0"));
+            from = record_key(view.head.content, &format!("{collection}0"));
             out.push(collection.to_owned());
         }
     }
 
-    /// Whether the repository of a number has a record of the collection.
+    /// Whether a content has a record of the collection.
     pub fn has_collection(
         &self,
-        owner: u64,
+        content: u64,
         collection: &crate::syntax::Nsid,
     ) -> Result<bool, RepoError> {
-        let prefix = record_key(owner, &format!("{collection}/"));
+        let prefix = record_key(content, &format!("{collection}/"));
         match self.around().ks.records.prefix(prefix).next() {
             None => Ok(false),
             Some(row) => Ok(row.map(|_| true)?),
@@ -230,7 +233,7 @@ impl Repositories {
         let view = self.view(did)?;
         let rows = view
             .snapshot
-            .prefix(&self.around().ks.records, view.head.owner.to_be_bytes());
+            .prefix(&self.around().ks.records, view.head.content.to_be_bytes());
         Ok(rows.map(move |row| {
             let (key, value) = row?;
             let path = key
@@ -249,7 +252,7 @@ impl Repositories {
     /// Number of records of a repository; reads all their rows.
     pub fn count_records(&self, did: &Did) -> Result<u64, RepoError> {
         let view = self.view(did)?;
-        let prefix = view.head.owner.to_be_bytes();
+        let prefix = view.head.content.to_be_bytes();
         let mut count = 0;
         for row in view.snapshot.prefix(&self.around().ks.records, prefix) {
             row?;
@@ -271,8 +274,8 @@ impl RepoView {
         if cid_from_digest(cid.hash().digest()).as_ref() != Some(cid) {
             return Ok(None);
         }
-        let owner = self.head.owner;
-        for held in self.snapshot.references(cid.hash(), owner..=owner) {
+        let content = self.head.content;
+        for held in self.snapshot.references(cid.hash(), content..=content) {
             if is_of_state(held?) {
                 return self.block(cid);
             }

@@ -46,7 +46,7 @@ impl Repositories {
         if view.head.rev <= *since {
             return Ok(out);
         }
-        let owner = view.head.owner;
+        let content = view.head.content;
         let rows = &self.around().ks.records;
         let block = |path: &str, value: &[u8]| {
             let (cid, rev) =
@@ -58,15 +58,15 @@ impl Repositories {
             let bytes = bytes.ok_or_else(|| damaged(did, &format!("block {cid} is missing")))?;
             Ok::<_, RepoError>(Some(StoredRecord { cid, bytes, rev }))
         };
-        if let Some(value) = view.snapshot.get(rows, record_key(owner, path))?
+        if let Some(value) = view.snapshot.get(rows, record_key(content, path))?
             && let Some(record) = block(path, &value)?
         {
             out.paths.push((path.to_owned(), record));
         }
         // '0' follows '/', so this bounds exactly the collection.
         let range = (
-            Bound::Included(record_key(owner, &format!("{collection}/"))),
-            Bound::Excluded(record_key(owner, &format!("{collection}0"))),
+            Bound::Included(record_key(content, &format!("{collection}/"))),
+            Bound::Excluded(record_key(content, &format!("{collection}0"))),
         );
         let newest = view.snapshot.range::<Vec<u8>>(rows, range).rev();
         for row in newest.take(WINDOW) {
@@ -85,7 +85,7 @@ impl Repositories {
         }
         for row in view
             .snapshot
-            .prefix(rows, owner.to_be_bytes())
+            .prefix(rows, content.to_be_bytes())
             .take(OLDER_WINDOW)
         {
             let (_, value) = row?;

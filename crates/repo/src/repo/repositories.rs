@@ -72,6 +72,8 @@ struct Inner {
     around: Surroundings,
     keys: Arc<dyn KeySource>,
     lanes: Mutex<HashMap<Did, Arc<Lane>>>,
+    /// The first number that this process gives.
+    first_owner: u64,
     next_owner: AtomicU64,
 }
 
@@ -120,8 +122,13 @@ impl Repositories {
         content: BlobStores,
         first: u64,
     ) -> Result<Self, RepoError> {
-        let last = ks.owners.prefix([]).next_back().transpose()?;
-        let last = last.and_then(|(key, _)| key.as_ref().try_into().ok().map(u64::from_be_bytes));
+        let number = |key: bytes::Bytes| key.as_ref().try_into().ok().map(u64::from_be_bytes);
+        let mut last = None;
+        for rows in [&ks.owners, &ks.loose] {
+            let row = rows.prefix([]).next_back().transpose()?;
+            last = last.max(row.and_then(|(key, _)| number(key)));
+        }
+        let next = last.map_or(first, |last| first.max(last + 1));
         let around = Surroundings {
             store,
             ks,
@@ -134,7 +141,8 @@ impl Repositories {
                 around,
                 keys,
                 lanes: Mutex::default(),
-                next_owner: AtomicU64::new(last.map_or(first, |n| n + 1)),
+                first_owner: next,
+                next_owner: AtomicU64::new(next),
             }),
         })
     }
@@ -142,6 +150,11 @@ impl Repositories {
     /// A number that no repository has had.
     pub(super) fn next_owner(&self) -> u64 {
         self.inner.next_owner.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Whether a number was given before this process.
+    pub(super) fn is_older(&self, number: u64) -> bool {
+        number < self.inner.first_owner
     }
 
     /// The store below.
@@ -169,7 +182,7 @@ impl Repositories {
     }
 
     /// Reads a lane's state from the store, of which nothing may be in flight.
-    async fn load(&self, did: &Did) -> Result<LaneState, WriteError> {
+    pub(super) async fn load(&self, did: &Did) -> Result<LaneState, WriteError> {
         let head = self
             .head(did)
             .map_err(|e| WriteError::Storage(e.to_string()))?
@@ -177,8 +190,8 @@ impl Repositories {
             .ok_or_else(|| WriteError::RepoNotFound(did.clone()))?;
         let key = self.signing_key(did)?;
         let storage = |e: StorageError| WriteError::Storage(e.to_string());
-        let has_blobs = blobs::any(&self.around().ks, head.owner).map_err(storage)?;
-        if !subjects::is_marked(self.around(), head.owner).map_err(storage)? {
+        let has_blobs = blobs::any(&self.around().ks, head.content).map_err(storage)?;
+        if !subjects::is_marked(self.around(), head.content).map_err(storage)? {
             let (around, did, head) = (self.around().clone(), did.clone(), head.clone());
             tokio::task::spawn_blocking(move || subjects::build(&around, &did, &head))
                 .await
@@ -254,6 +267,7 @@ impl Repositories {
         } = first_commit(around, did, owner, key, &mut batch);
         let head = Head {
             owner,
+            content: owner,
             commit: meta.cid,
             data,
             rev: meta.rev,
@@ -372,20 +386,6 @@ impl Repositories {
     where
         F: FnOnce(&mut LaneState, &mut Batch) -> Result<(), WriteError>,
     {
-        self.alone(did, change, extra, false).await
-    }
-
-    /// As [`exclusive`](Self::exclusive); `keeps_rows`: the change sees to the rows of subjects itself.
-    pub(super) async fn alone<F>(
-        &self,
-        did: &Did,
-        change: F,
-        extra: Batch,
-        keeps_rows: bool,
-    ) -> Result<(), WriteError>
-    where
-        F: FnOnce(&mut LaneState, &mut Batch) -> Result<(), WriteError>,
-    {
         let lane = self.lane(did);
         let mut guard = lane.state.lock().await;
         lane.settle().await;
@@ -394,20 +394,14 @@ impl Repositories {
             None => self.load(did).await?,
         };
         let mut batch = extra;
-        let root = state.head.data;
         change(&mut state, &mut batch)?;
-        let replaced = !keeps_rows && state.head.data != root;
-        if replaced {
-            // Another tree: its rows of subjects are made when the state is loaded again.
-            subjects::remove_all(self.around(), state.head.owner, &mut batch)
-                .map_err(|e| WriteError::Storage(e.to_string()))?;
-        }
+        lane.changed();
         let outcome = self.store().commit(batch).await;
         if let Some(log) = self.around().log_of(did) {
             log.settled(did, outcome.is_ok());
         }
         outcome.map_err(|e| WriteError::Storage(e.to_string()))?;
-        *guard = (!replaced).then_some(state);
+        *guard = Some(state);
         Ok(())
     }
 }

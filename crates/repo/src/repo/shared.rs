@@ -70,7 +70,7 @@ impl Repositories {
             + Send,
     {
         let around = self.around().clone();
-        self.alone(
+        self.exclusive(
             did,
             |state, batch| {
                 let wanted = decide(&state.head, batch)?;
@@ -78,19 +78,30 @@ impl Repositories {
                 state.put_records(&around, did, wanted, batch)
             },
             self.store().batch(),
-            true,
         )
         .await
     }
 
-    /// The CID of the record at a path, of a repository's number, in some state of the store.
+    /// The CID of the record at a path, of a repository's number, in some state of the store; `None` also once the number
+    /// is no repository's any more.
     pub fn record_at(
         &self,
         state: &ues_storage::Snapshot,
         owner: u64,
         path: &str,
     ) -> Result<Option<Cid>, ues_storage::StorageError> {
-        let row = state.get(&self.around().ks.records, record_key(owner, path))?;
+        let ks = &self.around().ks;
+        let Some(did) = state.get(&ks.owners, owner.to_be_bytes())? else {
+            return Ok(None);
+        };
+        let head = state.get(&ks.heads, &did)?;
+        let Some(head) = head.and_then(|head| Head::decode(&head)) else {
+            return Ok(None);
+        };
+        if head.owner != owner {
+            return Ok(None);
+        }
+        let row = state.get(&ks.records, record_key(head.content, path))?;
         Ok(row.and_then(|row| Some(read_record_value(&row)?.0)))
     }
 }
@@ -116,7 +127,7 @@ impl LaneState {
             bytes += after.as_ref().map_or(0, |record| record.bytes.len());
             let link = after
                 .as_ref()
-                .and_then(|record| Link::of(self.head.owner, path.collection(), &record.bytes));
+                .and_then(|record| Link::of(self.head.content, path.collection(), &record.bytes));
             let change = Change {
                 before,
                 after,

@@ -49,7 +49,7 @@ pub(super) struct Link([u8; 8 + 1 + HASH_BYTES]);
 
 impl Link {
     /// The subject of a record; `None` for one of another collection, or without a valid subject.
-    pub fn of(owner: u64, collection: &str, record: &[u8]) -> Option<Self> {
+    pub fn of(content: u64, collection: &str, record: &[u8]) -> Option<Self> {
         let (_, number, at) = COLLECTIONS.iter().find(|(name, ..)| *name == collection)?;
         let Ok(Ipld::Map(map)) = ues_data::dag_cbor::decode(record) else {
             return None;
@@ -68,7 +68,7 @@ impl Link {
         let hash = blake3::hash(subject.as_bytes());
         let mut key = [0; 8 + 1 + HASH_BYTES];
         let (head, tail) = key.split_at_mut(9);
-        head[..8].copy_from_slice(&owner.to_be_bytes());
+        head[..8].copy_from_slice(&content.to_be_bytes());
         head[8] = *number;
         tail.copy_from_slice(&hash.as_bytes()[..HASH_BYTES]);
         Some(Self(key))
@@ -153,33 +153,21 @@ fn storage(e: StorageError) -> WriteError {
     WriteError::Storage(e.to_string())
 }
 
-fn marker(owner: u64) -> [u8; 9] {
+fn marker(content: u64) -> [u8; 9] {
     let mut key = [MARKER; 9];
-    key[..8].copy_from_slice(&owner.to_be_bytes());
+    key[..8].copy_from_slice(&content.to_be_bytes());
     key
 }
 
 /// Says that a repository has its rows.
-pub(super) fn mark(around: &Surroundings, owner: u64, batch: &mut Batch) {
-    batch.put(&around.ks.subjects, marker(owner), [VERSION]);
+pub(super) fn mark(around: &Surroundings, content: u64, batch: &mut Batch) {
+    batch.put(&around.ks.subjects, marker(content), [VERSION]);
 }
 
 /// Whether a repository has its rows.
-pub(super) fn is_marked(around: &Surroundings, owner: u64) -> Result<bool, StorageError> {
-    let found = around.ks.subjects.get(marker(owner))?;
+pub(super) fn is_marked(around: &Surroundings, content: u64) -> Result<bool, StorageError> {
+    let found = around.ks.subjects.get(marker(content))?;
     Ok(found.is_some_and(|value| value[..] == [VERSION]))
-}
-
-/// Removes the rows of a repository and its marker.
-pub(super) fn remove_all(
-    around: &Surroundings,
-    owner: u64,
-    batch: &mut Batch,
-) -> Result<(), StorageError> {
-    for row in around.ks.subjects.prefix(owner.to_be_bytes()) {
-        batch.delete(&around.ks.subjects, row?.0);
-    }
-    Ok(())
 }
 
 /// Gives a repository its rows. Nothing may write to it meanwhile. Blocks on the disk.
@@ -190,12 +178,12 @@ pub(super) fn build(around: &Surroundings, did: &Did, head: &Head) -> Result<(),
         false => commit(around, std::mem::replace(batch, around.store.batch())),
     };
     // What is there was written for another tree, or by a build that did not come to its end.
-    for row in around.ks.subjects.prefix(head.owner.to_be_bytes()) {
+    for row in around.ks.subjects.prefix(head.content.to_be_bytes()) {
         batch.delete(&around.ks.subjects, row.map_err(storage)?.0);
         full(&mut batch)?;
     }
     for (collection, ..) in COLLECTIONS {
-        let prefix = record_key(head.owner, &format!("{collection}/"));
+        let prefix = record_key(head.content, &format!("{collection}/"));
         for row in around.ks.records.prefix(&prefix) {
             let (key, value) = row.map_err(storage)?;
             let block = match read_record_value(&value) {
@@ -208,13 +196,13 @@ pub(super) fn build(around: &Surroundings, did: &Did, head: &Head) -> Result<(),
                 tracing::warn!(%did, collection, "a record cannot be read");
                 continue;
             };
-            if let Some(link) = Link::of(head.owner, collection, &block) {
+            if let Some(link) = Link::of(head.content, collection, &block) {
                 batch.put(&around.ks.subjects, link.row(rkey), []);
                 full(&mut batch)?;
             }
         }
     }
-    mark(around, head.owner, &mut batch);
+    mark(around, head.content, &mut batch);
     commit(around, batch)
 }
 
@@ -230,7 +218,7 @@ pub(super) struct Check<'a> {
 impl<'a> Check<'a> {
     /// Begins with none.
     pub fn new(around: &'a Surroundings, view: &'a RepoView) -> Result<Self, StorageError> {
-        let marker = marker(view.head.owner);
+        let marker = marker(view.head.content);
         Ok(Self {
             around,
             view,
@@ -245,7 +233,7 @@ impl<'a> Check<'a> {
         if !self.marked || !is_linking(collection) {
             return Ok(true);
         }
-        let Some(link) = Link::of(self.view.head.owner, collection, record) else {
+        let Some(link) = Link::of(self.view.head.content, collection, record) else {
             return Ok(true);
         };
         let snapshot = &self.view.snapshot;
@@ -257,8 +245,8 @@ impl<'a> Check<'a> {
     /// How many rows belong to none of the records.
     pub fn surplus(self) -> Result<Option<u64>, StorageError> {
         let mut rows = 0;
-        let owner = self.view.head.owner.to_be_bytes();
-        for row in self.view.snapshot.prefix(&self.around.ks.subjects, owner) {
+        let content = self.view.head.content.to_be_bytes();
+        for row in self.view.snapshot.prefix(&self.around.ks.subjects, content) {
             row?;
             rows += 1;
         }

@@ -1,13 +1,11 @@
 //! Freeing what was uploaded and that no record ever referred to.
 
-use std::collections::BTreeSet;
-
 use ues_storage::StorageError;
 
 use crate::syntax::Did;
 
 use super::blobs::{BlobMeta, by_blob, cid_of_hash, remove};
-use super::layout::Status;
+use super::layout::{Numbers, Status};
 use super::write::WriteError;
 use super::{RepoError, Repositories};
 
@@ -53,42 +51,46 @@ impl Repositories {
         before_ms: u64,
     ) -> Result<(Vec<Did>, Option<u64>), RepoError> {
         let ks = &self.around().ks;
-        let mut owners = BTreeSet::new();
+        let (mut found, mut last) = (Vec::new(), None);
         let start = after.map_or(0, |owner| owner.saturating_add(1));
+        // The owner of the row before, and its repository while nothing to sweep was found in it.
+        let (mut of, mut open) = (None, None);
         for row in ks.blobs.range(start.to_be_bytes()..) {
             let (key, value) = row?;
             let Some((owner, hash)) = key.split_first_chunk::<8>() else {
                 continue;
             };
             let owner = u64::from_be_bytes(*owner);
-            if owners.contains(&owner) {
-                continue;
+            if of != Some(owner) {
+                if found.len() == ROUND {
+                    break;
+                }
+                (of, last) = (Some(owner), Some(owner));
+                open = self.repository_of(owner)?;
             }
-            if owners.len() == ROUND {
-                break;
-            }
-            if self.is_abandoned(owner, hash, &value, before_ms)? {
-                owners.insert(owner);
-            }
-        }
-        let mut found = Vec::new();
-        for &owner in &owners {
-            let did = ks.owners.get(owner.to_be_bytes())?;
-            let did = did.and_then(|did| Did::parse(std::str::from_utf8(&did).ok()?).ok());
-            if let Some(did) = did
-                && self
-                    .head(&did)?
-                    .is_some_and(|h| h.owner == owner && h.status != Status::Deleted)
-            {
-                found.push(did);
+            if let Some((did, numbers)) = open.take() {
+                match self.is_abandoned(numbers, hash, &value, before_ms)? {
+                    true => found.push(did),
+                    false => open = Some((did, numbers)),
+                }
             }
         }
-        Ok((found, owners.last().copied()))
+        Ok((found, last))
+    }
+
+    /// The repository that has a number, unless it was deleted.
+    fn repository_of(&self, owner: u64) -> Result<Option<(Did, Numbers)>, RepoError> {
+        let Some(did) = self.owner_did(owner)? else {
+            return Ok(None);
+        };
+        let head = self.head(&did)?;
+        let head = head.filter(|h| h.owner == owner && h.status != Status::Deleted);
+        Ok(head.map(|head| (did, head.numbers())))
     }
 
     fn is_abandoned(
         &self,
-        owner: u64,
+        numbers: Numbers,
         hash: &[u8],
         entry: &[u8],
         before_ms: u64,
@@ -99,7 +101,11 @@ impl Repositories {
         if BlobMeta::decode(cid, entry).is_some_and(|meta| meta.uploaded_ms >= before_ms) {
             return Ok(false);
         }
-        let mut refs = self.around().ks.blob_refs.prefix(by_blob(owner, hash));
+        let mut refs = self
+            .around()
+            .ks
+            .blob_refs
+            .prefix(by_blob(numbers.content, hash));
         Ok(refs.next().transpose()?.is_none())
     }
 
@@ -130,7 +136,7 @@ impl Repositories {
                     let hash = key.get(8..).unwrap_or_default();
                     if let Some(cid) = cid_of_hash(hash)
                         && self
-                            .is_abandoned(owner, hash, &entry, before_ms)
+                            .is_abandoned(state.head.numbers(), hash, &entry, before_ms)
                             .map_err(storage)?
                     {
                         remove(around, owner, &cid, usage, batch).map_err(storage)?;

@@ -10,7 +10,7 @@ use crate::syntax::Did;
 use super::blobs::BlobMeta;
 use super::draft_commit::Changes;
 use super::lane::Surroundings;
-use super::layout::read_record_value;
+use super::layout::{Numbers, read_record_value};
 use super::read::{RepoView, damaged};
 use super::write::WriteError;
 use super::{RepoError, Repositories};
@@ -181,9 +181,10 @@ fn stored(around: &Surroundings, view: &RepoView) -> Result<Option<Usage>, Stora
 
 /// Counts all that a repository holds.
 pub(super) fn count(around: &Surroundings, did: &Did, view: &RepoView) -> Result<Usage, RepoError> {
-    let owner = view.head.owner.to_be_bytes();
+    let Numbers { owner, content } = view.head.numbers();
+    let (owner, content) = (owner.to_be_bytes(), content.to_be_bytes());
     let mut usage = Usage::default();
-    for row in view.snapshot.prefix(&around.ks.records, owner) {
+    for row in view.snapshot.prefix(&around.ks.records, content) {
         let (_, value) = row?;
         let (cid, _) = read_record_value(&value).ok_or_else(|| damaged(did, "a record row"))?;
         usage.records += 1;

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::io::Read;
 
 use bytes::Bytes;
-use ues_data::Cid;
-use ues_data::car::{CarError, CarLimits, CarReader};
+use ues_data::car::{CarError, CarFile, CarLimits, CarReader};
 use ues_data::mst::{self, Change, MstError, Preorder, PreorderItem};
+use ues_data::{BlockSource, Cid};
 
 use crate::crypto::VerifyingKey;
 use crate::syntax::{Did, Tid};
@@ -108,39 +108,82 @@ impl Archive {
         mut each: impl FnMut(&RecordPath, &Cid, &Bytes),
         mut node: impl FnMut(&Cid, &Bytes),
     ) -> Result<Verified, VerifyError> {
-        let commit = self.commit()?;
-        if let Some(key) = key {
-            commit.verify(key)?;
-        }
-        let (mut records, mut nodes) = (0, 0);
-        for item in Preorder::new(&self.blocks, commit.data) {
-            match item? {
-                PreorderItem::Node { cid, bytes } => {
-                    nodes += 1;
-                    node(&cid, &bytes);
-                }
-                PreorderItem::Value { key, cid } => {
-                    records += 1;
-                    let path = RecordPath::parse(&String::from_utf8_lossy(&key))?;
-                    let bytes = self
-                        .blocks
-                        .get(&cid)
-                        .ok_or(VerifyError::MissingBlock(cid))?;
-                    check_record(&path, &cid, bytes)?;
-                    each(&path, &cid, bytes);
-                }
+        verify(&self.blocks, self.root, key, |part| {
+            match part {
+                Part::Node(cid, bytes) => node(cid, bytes),
+                Part::Record(path, cid, bytes) => each(path, cid, bytes),
             }
-        }
-        Ok(Verified {
-            did: commit.did,
-            rev: commit.rev,
-            commit: self.root,
-            data: commit.data,
-            records,
-            nodes,
-            signature_checked: key.is_some(),
+            Ok(())
         })
     }
+}
+
+/// What a tree is made of, as [`verify`] comes by it.
+#[derive(Clone, Copy, Debug)]
+pub enum Part<'a> {
+    /// A node.
+    Node(&'a Cid, &'a Bytes),
+    /// A record, checked.
+    Record(&'a RecordPath, &'a Cid, &'a Bytes),
+}
+
+/// The one root of an archive.
+///
+/// # Errors
+/// [`VerifyError::Roots`].
+pub fn root_of(archive: &CarFile) -> Result<Cid, VerifyError> {
+    match archive.roots() {
+        [root] => Ok(*root),
+        other => Err(VerifyError::Roots(other.len())),
+    }
+}
+
+/// Checks a repository from its blocks, whose hashes were checked already: the commit `root`, with `key` its signature
+/// too, the tree, and the records. `each` gets nodes in preorder and records in the order of their paths; memory is
+/// bounded by the depth of the tree.
+///
+/// # Errors
+/// For the first thing that is wrong, and what `each` fails with.
+pub fn verify<E: From<VerifyError>>(
+    blocks: impl BlockSource + Copy,
+    root: Cid,
+    key: Option<&VerifyingKey>,
+    mut each: impl FnMut(Part<'_>) -> Result<(), E>,
+) -> Result<Verified, E> {
+    let block = |cid: &Cid| {
+        let found = blocks.block(cid).map_err(MstError::from)?;
+        found.ok_or(VerifyError::MissingBlock(*cid))
+    };
+    let commit = Commit::decode(&block(&root)?).map_err(VerifyError::from)?;
+    if let Some(key) = key {
+        commit.verify(key).map_err(VerifyError::from)?;
+    }
+    let (mut records, mut nodes) = (0, 0);
+    for item in Preorder::new(blocks, commit.data) {
+        match item.map_err(VerifyError::from)? {
+            PreorderItem::Node { cid, bytes } => {
+                nodes += 1;
+                each(Part::Node(&cid, &bytes))?;
+            }
+            PreorderItem::Value { key, cid } => {
+                records += 1;
+                let path = RecordPath::parse(&String::from_utf8_lossy(&key));
+                let path = path.map_err(VerifyError::from)?;
+                let bytes = block(&cid)?;
+                check_record(&path, &cid, &bytes)?;
+                each(Part::Record(&path, &cid, &bytes))?;
+            }
+        }
+    }
+    Ok(Verified {
+        did: commit.did,
+        rev: commit.rev,
+        commit: root,
+        data: commit.data,
+        records,
+        nodes,
+        signature_checked: key.is_some(),
+    })
 }
 
 /// Undoes the operations of a commit event on the tree that its blocks hold, and gives the root that

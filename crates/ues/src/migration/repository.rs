@@ -5,9 +5,9 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
-use ues_data::car::CarLimits;
-use ues_repo::repo::MAX_IMPORT_BYTES;
-use ues_repo::repo::verify::{Archive, Verified};
+use ues_data::car::{CarFile, CarLimits};
+use ues_repo::repo::MAX_IMPORT_BLOCKS;
+use ues_repo::repo::verify::{self, Verified, VerifyError};
 
 use super::mover::Mover;
 use super::person::Report;
@@ -30,16 +30,7 @@ impl Mover {
         let nsid = "com.atproto.sync.getRepo";
         self.old.try_download(nsid, &params, &path).await??;
         let bytes = size_of(&path)?;
-        // What another server gives is held in memory to be checked; this node takes no more than that in any case.
-        let limits = CarLimits {
-            max_bytes: if self.old.is_own() {
-                u64::MAX
-            } else {
-                MAX_IMPORT_BYTES
-            },
-            ..CarLimits::default()
-        };
-        let verified = verify(path.clone(), limits, self.old.address().to_owned()).await?;
+        let verified = verify(path.clone(), self.old.address().to_owned()).await?;
         if verified.did.as_str() != self.did() {
             let sentence = format!(
                 "{} gives the repository of {}",
@@ -99,20 +90,22 @@ fn read_commit(path: &Path, commit: &str) -> Result<String, String> {
 }
 
 /// Reads an archive: every block has the hash that its name says, the tree is whole, every record is there.
-async fn verify(path: PathBuf, limits: CarLimits, server: String) -> Outcome<Verified> {
+async fn verify(path: PathBuf, server: String) -> Outcome<Verified> {
     let read = move || -> Outcome<Verified> {
-        let damaged = |e: ues_repo::repo::verify::VerifyError| {
+        let damaged = |e: VerifyError| {
             Failure::unsound(format!(
                 "the repository that {server} gives is damaged: {e}"
             ))
         };
         let file = File::open(&path)?;
-        let reader = BufReader::with_capacity(1 << 20, file);
-        let archive = Archive::read(reader, limits).map_err(damaged)?;
+        let limits = CarLimits {
+            max_blocks: MAX_IMPORT_BLOCKS,
+            ..CarLimits::default()
+        };
+        let archive = CarFile::open(file, limits).map_err(|e| damaged(e.into()))?;
+        let root = verify::root_of(&archive).map_err(damaged)?;
         // The signature may be that of a server before: one that has imported a repository signs with the next write.
-        archive
-            .verify(None, |_, _, _| {}, |_, _| {})
-            .map_err(damaged)
+        verify::verify(&archive, root, None, |_| Ok(())).map_err(damaged)
     };
     let read = tokio::task::spawn_blocking(read).await;
     read.map_err(Failure::while_doing("read the repository"))?

@@ -151,6 +151,7 @@ mod tests {
         };
         let here = Head {
             owner: 1,
+            content: 1,
             commit: offered.cid,
             data: offered.commit.data,
             rev: offered.commit.rev,

@@ -3,7 +3,7 @@
 use ues_data::{Cid, Ipld};
 
 /// The links of a node.
-pub(super) struct Links {
+pub(in crate::repo) struct Links {
     /// Nodes below.
     pub nodes: Vec<Cid>,
     /// Records.
@@ -11,7 +11,7 @@ pub(super) struct Links {
 }
 
 /// Reads a node's links; `None` if it is no node. Whether it is well-formed is checked when the tree is walked.
-pub(super) fn links(block: &[u8]) -> Option<Links> {
+pub(in crate::repo) fn links(block: &[u8]) -> Option<Links> {
     let Ok(Ipld::Map(mut map)) = ues_data::dag_cbor::decode(block) else {
         return None;
     };

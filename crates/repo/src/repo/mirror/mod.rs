@@ -5,7 +5,7 @@
 //! read like a repository of this node and never listed, announced or written as one.
 
 mod judge;
-mod links;
+pub(super) mod links;
 mod rebuild;
 mod row;
 mod tidy;

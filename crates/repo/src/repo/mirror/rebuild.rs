@@ -4,14 +4,16 @@
 use ues_data::mst::{Preorder, PreorderItem};
 use ues_storage::Batch;
 
+use super::super::blobs;
 use super::super::blobs::RefChanges;
 use super::super::import::blobs_in;
-use super::super::layout::{node_ref, read_record_value, record_key, record_ref, record_value};
+use super::super::layout::{
+    Numbers, node_ref, read_record_value, record_key, record_ref, record_value,
+};
 use super::super::read::damaged;
 use super::super::usage::Usage;
 use super::super::verify::{VerifyError, check_record};
 use super::super::write::RecordPath;
-use super::super::{blob_index, blobs};
 use super::tidy::{erase_row, settle_row};
 use super::update::{Update, staged_key};
 use super::{Mirror, MirrorError, Mirrors, SLICE, commit_error};
@@ -59,14 +61,26 @@ impl Update {
             }
             if batch.len() >= SLICE || batch.bytes() >= SLICE_BYTES {
                 let refs = std::mem::take(&mut refs);
-                refs.write(&around, owner, &rev, &mut Usage::default(), &mut batch)
-                    .map_err(commit_error)?;
+                refs.write(
+                    &around,
+                    Numbers::same(owner),
+                    &rev,
+                    &mut Usage::default(),
+                    &mut batch,
+                )
+                .map_err(commit_error)?;
                 let full = std::mem::replace(&mut batch, store.batch());
                 store.commit_blocking(full).map_err(commit_error)?;
             }
         }
-        refs.write(&around, owner, &rev, &mut Usage::default(), &mut batch)
-            .map_err(commit_error)?;
+        refs.write(
+            &around,
+            Numbers::same(owner),
+            &rev,
+            &mut Usage::default(),
+            &mut batch,
+        )
+        .map_err(commit_error)?;
         if let Some(old) = &self.live {
             let old_owner = old.owner.to_be_bytes();
             batch.put(&self.mirrors.trash, old_owner, erase_row(Some(old)));
@@ -97,8 +111,13 @@ impl Mirrors {
             }
             self.keep_small(&mut batch)?;
         }
-        blobs::delete_all(around, owner, &mut batch)?;
-        blob_index::remove_all(around, owner, &mut batch)?;
+        blobs::remove_all(around, owner, &mut batch)?;
+        for rows in [&around.ks.blob_refs, &around.ks.blobs_missing] {
+            for row in rows.prefix(owner.to_be_bytes()) {
+                batch.delete(rows, row?.0);
+                self.keep_small(&mut batch)?;
+            }
+        }
         store.commit_blocking(batch).map_err(commit_error)?;
         Ok(())
     }

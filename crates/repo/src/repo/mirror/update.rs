@@ -16,7 +16,7 @@ use crate::syntax::Did;
 use super::super::blobs::{self, RefChanges};
 use super::super::import::blobs_in;
 use super::super::layout::{
-    Head, Status, head_key, node_ref, record_key, record_ref, record_value,
+    Head, Numbers, Status, head_key, node_ref, record_key, record_ref, record_value,
 };
 use super::super::usage::Usage;
 use super::super::verify::{VerifyError, check_record};
@@ -303,8 +303,14 @@ impl Update {
             return Err(self.too_large());
         }
         if !refs.is_empty() {
-            refs.write(&around, owner, &rev, &mut Usage::default(), &mut batch)
-                .map_err(commit_error)?;
+            refs.write(
+                &around,
+                Numbers::same(owner),
+                &rev,
+                &mut Usage::default(),
+                &mut batch,
+            )
+            .map_err(commit_error)?;
         }
         batch.release_block(live.commit.hash(), node_ref(owner));
         row.bytes = bytes;
@@ -324,6 +330,7 @@ impl Update {
         let Offered { commit, cid, bytes } = &self.offered;
         let head = Head {
             owner,
+            content: owner,
             commit: *cid,
             data: commit.data,
             rev: commit.rev,

@@ -32,7 +32,7 @@ pub const SETTINGS: &[Setting] = &[
         key: "limits.import_bytes",
         kind: Kind::Bytes,
         default: "4GB",
-        help: "Largest repository that may be imported.",
+        help: "Largest repository that may be imported. It is kept on the disk until it is checked, not in memory.",
     },
     Setting {
         key: "limits.connections",
