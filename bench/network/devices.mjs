@@ -40,10 +40,12 @@ async function latencies(from, to, did, changes) {
   await stream.opened
   const took = []
   for (let n = 0; n < changes; n++) {
-    const rkey = `change${n}`
+    const rkey = `change-${from.name}-${n}`
     const begun = performance.now()
     const seen = stream.until((events) => events.at(-1)?.ops?.some((op) => op.path.endsWith(`/${rkey}`)) && performance.now())
-    await call(from, session, 'com.atproto.repo.createRecord', { repo: did, collection: NOTE, rkey, record: note(rkey) })
+    const input = { repo: did, collection: NOTE, rkey, record: note(rkey) }
+    const answer = await call(from, session, 'com.atproto.repo.createRecord', input)
+    if (answer.status !== 200) throw new Error(`createRecord: ${JSON.stringify(answer)}`)
     took.push((await seen) - begun)
   }
   stream.socket.terminate()

@@ -15,7 +15,7 @@ async function start(more = {}) {
 
 const run = async (node, ...args) => JSON.parse(await uesOk(dataOf(node), ['--json', ...args]))
 const rest = () => new Promise((resolve) => setTimeout(resolve, REST_MS))
-const connected = async (node) => (await run(node, 'peer', 'ls')).filter((peer) => peer.connections.length > 0).length
+const connected = async (node) => (await run(node, 'peer', 'ls')).state.peers.filter((peer) => peer.connections.length > 0).length
 
 export async function measurePeers(count) {
   const node = await start()

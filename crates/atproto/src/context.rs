@@ -1,10 +1,12 @@
 //! What every part of the server works with.
 
 use std::error::Error;
+use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use http::{Extensions, HeaderMap};
 use ues_access::ReadRules;
 use ues_data::{Cid, Multihash, content_id};
 use ues_repo::lexicon::Lexicons;
@@ -23,7 +25,7 @@ use crate::config::Config;
 use crate::firehose::Hub;
 use crate::identity::Identities;
 use crate::labels::Labels;
-use crate::limits::Limiter;
+use crate::limits::{self, Limiter};
 use crate::log_readers::LogReaders;
 use crate::mail::Outbox;
 use crate::moderation::{Act, Journal, Report, Takedowns, Target, Withheld};
@@ -132,6 +134,11 @@ impl Deref for Context {
 }
 
 impl Parts {
+    /// The address that a request comes from, through proxies that are believed.
+    pub fn client_ip(&self, extensions: &Extensions, headers: &HeaderMap) -> IpAddr {
+        limits::client_ip(extensions, headers, self.limiter.trusted())
+    }
+
     /// Whether the operator has taken down a blob or a record of an account, by its hash. What cannot be told is.
     pub fn is_taken_down(&self, did: &Did, mh: &Multihash) -> bool {
         self.find_taken_down(did, mh).unwrap_or_else(|cause| {

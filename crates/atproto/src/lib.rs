@@ -33,6 +33,7 @@ mod server;
 mod tls;
 pub mod upkeep;
 mod web;
+pub mod websocket;
 mod xrpc;
 
 pub use accounts::{

@@ -16,6 +16,9 @@ pub(crate) fn is_loopback(address: &Multiaddr) -> bool {
     match address.iter().next() {
         Some(Protocol::Ip4(ip)) => ip.is_loopback(),
         Some(Protocol::Ip6(ip)) => ip.is_loopback(),
+        Some(Protocol::Dns(name) | Protocol::Dns4(name) | Protocol::Dns6(name)) => {
+            name == "localhost"
+        }
         _ => false,
     }
 }
@@ -106,6 +109,8 @@ mod tests {
         let far = all(&["/ip4/192.168.1.2/tcp/1", RELAY]);
         assert_eq!(to_remember(&told, false, 8), far);
         assert_eq!(to_remember(&told, true, 8).len(), 3);
+        let named = all(&["/dns/localhost/tcp/1/ws", "/dns/example.org/tcp/1"]);
+        assert_eq!(to_remember(&named, false, 8), named[1..]);
         assert_eq!(to_remember(&told, false, 1), all(&[RELAY]));
     }
 }

@@ -17,6 +17,11 @@ pub struct NetworkConfig {
     pub listen: Vec<Multiaddr>,
     /// Addresses under which others reach us, where the host cannot learn them itself.
     pub external: Vec<Multiaddr>,
+    /// Whether connections come in by HTTP ([`Network::entrance`](crate::Network::entrance)), and how.
+    pub http: Option<OverHttp>,
+    /// Certificates in PEM by which servers are believed that are reached by HTTPS, besides those of the authorities that
+    /// browsers believe.
+    pub tls_roots: Vec<u8>,
     /// Relays (with `/p2p/ID`) at which to hold a reservation, so that peers reach us through them.
     pub relays: Vec<Multiaddr>,
     /// Whether to look for peers in the local network.
@@ -64,6 +69,8 @@ impl Default for NetworkConfig {
         Self {
             listen: Vec::new(),
             external: Vec::new(),
+            http: None,
+            tls_roots: Vec::new(),
             relays: Vec::new(),
             mdns: false,
             relay_server: false,
@@ -75,6 +82,14 @@ impl Default for NetworkConfig {
             limits: Limits::default(),
         }
     }
+}
+
+/// Connections that come in by HTTP.
+#[derive(Debug, Clone, Default)]
+pub struct OverHttp {
+    /// Where others find the web server ([`http::address`](crate::http::address)), if it can be said. It is told to peers; one
+    /// of the loopback only to whoever asks this host for its addresses.
+    pub address: Option<Multiaddr>,
 }
 
 /// The distributed hash table.
@@ -119,6 +134,10 @@ pub struct Limits {
     pub connections_per_peer: u32,
     /// Connections being set up, each way.
     pub pending_connections: u32,
+    /// Connections that came in by HTTP, those being set up among them.
+    pub http_connections: usize,
+    /// Of those, from one address.
+    pub http_connections_per_address: usize,
     /// No more connections once the process takes so many bytes of memory; 0 for no limit.
     pub memory: usize,
     /// How long a connection to a peer that is not known lasts without a stream on it. Gossip keeps a stream open, so
@@ -151,6 +170,8 @@ impl Default for Limits {
             incoming_connections: 256,
             connections_per_peer: 4,
             pending_connections: 64,
+            http_connections: 128,
+            http_connections_per_address: 32,
             memory: 0,
             idle: Duration::from_secs(60),
             answer: Duration::from_secs(15),
@@ -191,6 +212,13 @@ impl NetworkConfig {
             need_peer("kademlia.bootstrap", address)?;
         }
         if self.private_network.is_some() {
+            if self.http.is_some() {
+                return Err(NetworkError::Setting {
+                    setting: "http",
+                    expected: "none in a private network",
+                    found: "connections by HTTP".to_owned(),
+                });
+            }
             for address in &self.listen {
                 if !is_plain_tcp(address) {
                     return Err(NetworkError::Setting {

@@ -9,6 +9,7 @@
 //! | [`config`] | what a host listens on, whom it knows, how much it takes |
 //! | [`network`] | the handle: connect, streams, topics, providers |
 //! | [`state`] | what the host is doing, for pages and tests |
+//! | [`http`] | connections that come in by HTTP |
 //! | [`known_peers`] | peers that are dialed again when they are lost |
 //! | [`gossip`] | topics whose messages the application judges before they travel on |
 //! | [`sync`], [`pairing`] | devices that hold one repository, and how another is invited |
@@ -33,6 +34,7 @@ mod driver;
 mod error;
 mod framing;
 pub mod gossip;
+pub mod http;
 pub mod identity;
 pub mod known_peers;
 pub mod network;
@@ -48,7 +50,7 @@ mod transport;
 
 pub use bitswap::{Bitswap, BitswapLimits, BlockSource, FetchError};
 pub use blobs::{BlobMode, BlobOptions, BlobService, BlobStatus};
-pub use config::{Kademlia, KademliaMode, Limits, NetworkConfig, PrivateNetworkKey};
+pub use config::{Kademlia, KademliaMode, Limits, NetworkConfig, OverHttp, PrivateNetworkKey};
 pub use error::{ConnectError, NetworkError, OpenStreamError, QueryError, TopicError};
 pub use gossip::{GossipMessage, Subscription, Verdict};
 pub use known_peers::KnownPeer;

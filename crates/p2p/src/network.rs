@@ -21,6 +21,7 @@ use crate::config::{Limits, NetworkConfig, peer_of};
 use crate::driver::{Channels, Command, Driver};
 use crate::error::{ConnectError, NetworkError, OpenStreamError, QueryError, TopicError};
 use crate::gossip::Subscription;
+use crate::http::Entrance;
 use crate::known_peers::KnownPeer;
 use crate::state::{NatStatus, NetworkState};
 use crate::streams::{IncomingStreams, OpenStream, Registry};
@@ -63,6 +64,7 @@ pub struct Network {
     nearby: watch::Receiver<BTreeSet<PeerId>>,
     published: Arc<watch::Sender<NetworkState>>,
     streams: Registry,
+    entrance: Option<Entrance>,
     stopped: CancellationToken,
 }
 
@@ -92,8 +94,15 @@ impl Network {
             .private_network
             .as_ref()
             .map(crate::config::PrivateNetworkKey::bytes);
-        let (connections, relay_client) =
-            transport::build(&keypair, key, config.limits.answer, traffic.clone())?;
+        let http = config.http.as_ref();
+        let (entrance, arrivals) = http.map(|_| Entrance::new(&config.limits)).unzip();
+        let options = transport::Options {
+            private_network: key,
+            arrivals,
+            tls_roots: &config.tls_roots,
+            longest_setup: config.limits.answer,
+        };
+        let (connections, relay_client) = transport::build(&keypair, options, traffic.clone())?;
         let behaviour = Behaviour::new(&config, &keypair, relay_client)?;
         let streams = behaviour.streams.registry();
         let swarm_config = libp2p::swarm::Config::with_tokio_executor()
@@ -113,6 +122,7 @@ impl Network {
             nearby,
             published: Arc::new(published),
             streams,
+            entrance,
             stopped: CancellationToken::new(),
         };
         let channels = Channels {
@@ -157,6 +167,12 @@ impl Network {
             Some(state) => addresses::to_tell(&state.external, &state.listening, limit),
             None => Vec::new(),
         }
+    }
+
+    /// Where a web server lets connections in; none unless [`NetworkConfig::http`] is set.
+    #[must_use]
+    pub fn entrance(&self) -> Option<Entrance> {
+        self.entrance.clone()
     }
 
     /// Connects to the peer at an address and tells who it is; if the address names a peer, it must be that one.

@@ -1,27 +1,39 @@
-//! The ways to reach a peer: TCP, WebSocket, QUIC, and circuits through relays.
+//! The ways to reach a peer: TCP, WebSocket, QUIC, circuits through relays, and what comes in by HTTP.
 
 use std::time::Duration;
 
 use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::timeout::TransportTimeout;
-use libp2p::core::transport::{Boxed, OrTransport, Transport};
+use libp2p::core::transport::{Boxed, OptionalTransport, OrTransport, Transport};
 use libp2p::core::upgrade::Version;
 use libp2p::dns::{ResolverConfig, ResolverOpts};
 use libp2p::identity::Keypair;
 use libp2p::pnet::{PnetConfig, PreSharedKey};
 use libp2p::{PeerId, dns, noise, quic, relay, tcp, websocket, yamux};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 
 use crate::connection::watched;
 use crate::error::NetworkError;
+use crate::http::{Arrivals, MAX_FRAME, Paths};
 use crate::traffic::Traffic;
 
 type Connections = Boxed<(PeerId, StreamMuxerBox)>;
 
+/// What the transports depend on.
+pub(crate) struct Options<'a> {
+    pub private_network: Option<[u8; 32]>,
+    /// What comes in by HTTP.
+    pub arrivals: Option<Arrivals>,
+    /// Certificates in PEM that servers are believed by, besides those of public authorities.
+    pub tls_roots: &'a [u8],
+    pub longest_setup: Duration,
+}
+
 /// All transports as one, and the relay client's other half.
 pub(crate) fn build(
     keypair: &Keypair,
-    private_network: Option<[u8; 32]>,
-    longest_setup: Duration,
+    options: Options<'_>,
     traffic: Traffic,
 ) -> Result<(Connections, relay::client::Behaviour), NetworkError> {
     let noise = noise::Config::new(keypair).map_err(|e| NetworkError::Setup {
@@ -35,11 +47,11 @@ pub(crate) fn build(
         .multiplex(yamux::Config::default())
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)))
         .boxed();
-    let direct = match private_network {
+    let direct = match options.private_network {
         Some(key) => private_tcp(noise, key),
-        None => public(keypair, &noise),
+        None => public(keypair, &noise, options.arrivals, tls(options.tls_roots)?),
     };
-    let all = TransportTimeout::new(OrTransport::new(relayed, direct), longest_setup)
+    let all = TransportTimeout::new(OrTransport::new(relayed, direct), options.longest_setup)
         .map(move |either, _| {
             let (peer, connection) = either.into_inner();
             (peer, watched(connection, traffic.of(peer)))
@@ -61,7 +73,28 @@ fn tcp() -> tcp::tokio::Transport {
     tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
 }
 
-fn public(keypair: &Keypair, noise: &noise::Config) -> Connections {
+/// How servers are verified that are reached by HTTPS: by the authorities that browsers believe, and by `roots`.
+fn tls(roots: &[u8]) -> Result<websocket::tls::Config, NetworkError> {
+    let wrong = |found: String| NetworkError::Setting {
+        setting: "tls_roots",
+        expected: "certificates in PEM",
+        found,
+    };
+    let mut tls = websocket::tls::Config::builder();
+    for root in CertificateDer::pem_slice_iter(roots) {
+        let root = root.map_err(|e| wrong(e.to_string()))?;
+        let root = websocket::tls::Certificate::new(root.as_ref().to_vec());
+        tls.add_trust(&root).map_err(|e| wrong(e.to_string()))?;
+    }
+    Ok(tls.finish())
+}
+
+fn public(
+    keypair: &Keypair,
+    noise: &noise::Config,
+    arrivals: Option<Arrivals>,
+    tls: websocket::tls::Config,
+) -> Connections {
     let quic_or_tcp = by_name(|| {
         let quic = quic::tokio::Transport::new(quic::Config::new(keypair))
             .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
@@ -72,13 +105,25 @@ fn public(keypair: &Keypair, noise: &noise::Config) -> Connections {
             .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
         OrTransport::new(quic, tcp).map(|either, _| either.into_inner())
     });
-    let websocket = websocket::Config::new(by_name(tcp))
+    let mut websocket = websocket::Config::new(by_name(tcp));
+    websocket.set_max_data_size(MAX_FRAME).set_tls_config(tls);
+    let websocket = Paths(websocket)
+        .upgrade(Version::V1Lazy)
+        .authenticate(noise.clone())
+        .multiplex(yamux::Config::default())
+        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+    let arrivals = match arrivals {
+        Some(arrivals) => OptionalTransport::some(arrivals),
+        None => OptionalTransport::none(),
+    };
+    let arrived = arrivals
         .upgrade(Version::V1Lazy)
         .authenticate(noise.clone())
         .multiplex(yamux::Config::default())
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
     // TCP would take a WebSocket address for its own, so WebSocket comes first.
-    OrTransport::new(websocket, quic_or_tcp)
+    let outward = OrTransport::new(websocket, quic_or_tcp).map(|either, _| either.into_inner());
+    OrTransport::new(arrived, outward)
         .map(|either, _| either.into_inner())
         .boxed()
 }

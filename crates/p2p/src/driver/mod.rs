@@ -19,6 +19,7 @@ use libp2p::{Multiaddr, PeerId, kad};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::addresses::is_loopback;
 use crate::backoff::Backoff;
 use crate::behaviour::{Behaviour, topic_scores};
 use crate::config::{Limits, NetworkConfig, peer_of};
@@ -83,6 +84,8 @@ pub(crate) struct Driver {
     relay_listeners: HashMap<ListenerId, PeerId>,
     /// Listeners of the settings that have no address yet, and who waits for them.
     starting: HashMap<ListenerId, Multiaddr>,
+    /// Where the web server of this host is found on this machine, and from nowhere else.
+    http_here: Option<Multiaddr>,
     started: Option<Reply<(), NetworkError>>,
     dials: HashMap<ConnectionId, Reply<PeerId, ConnectError>>,
     queries: Queries,
@@ -127,6 +130,14 @@ impl Driver {
         for address in config.external {
             swarm.add_external_address(address);
         }
+        let http = config.http.and_then(|http| http.address);
+        let (http_here, http_outside) = match http {
+            Some(address) if is_loopback(&address) => (Some(address), None),
+            outside => (None, outside),
+        };
+        if let Some(address) = http_outside {
+            swarm.add_external_address(address);
+        }
         let streams = swarm.behaviour().streams.registry();
         let mut relays = KnownPeers::new(Backoff::default());
         for address in config.relays {
@@ -148,6 +159,7 @@ impl Driver {
             relays,
             relay_listeners: HashMap::new(),
             starting,
+            http_here,
             started: Some(channels.started),
             dials: HashMap::new(),
             queries: Queries::default(),
@@ -240,7 +252,12 @@ impl Driver {
         reservations.sort();
         NetworkState {
             peer: *self.swarm.local_peer_id(),
-            listening: self.swarm.listeners().cloned().collect(),
+            listening: self
+                .swarm
+                .listeners()
+                .chain(&self.http_here)
+                .cloned()
+                .collect(),
             external: self.swarm.external_addresses().cloned().collect(),
             nat: self.nat,
             reservations,

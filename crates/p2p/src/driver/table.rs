@@ -9,6 +9,7 @@ use libp2p::swarm::ConnectionId;
 use libp2p::{PeerId, identify};
 
 use crate::addresses::is_loopback;
+use crate::http::is_over_http;
 use crate::rate::{Rate, TokenBucket};
 use crate::state::{
     ConnectionState, Direction, MAX_AGENT_BYTES, MAX_LISTEN_ADDRESSES, MAX_PROTOCOLS, PeerState,
@@ -117,12 +118,13 @@ impl Table {
             .is_some_and(|entry| entry.connections.values().all(|c| c.relayed))
     }
 
-    /// Whether a connection leads to another program on this machine.
+    /// Whether a connection leads to another program on this machine. What comes by HTTP may have come from anywhere through a
+    /// proxy here.
     pub(super) fn is_on_this_machine(&self, peer: &PeerId, id: ConnectionId) -> bool {
         let entry = self.peers.get(peer);
         entry
             .and_then(|entry| entry.connections.get(&id))
-            .is_some_and(|c| !c.relayed && is_loopback(&c.address))
+            .is_some_and(|c| !c.relayed && !is_over_http(&c.address) && is_loopback(&c.address))
     }
 
     pub(super) fn identified(&mut self, peer: &PeerId, info: &identify::Info) {

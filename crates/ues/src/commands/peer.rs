@@ -53,11 +53,14 @@ pub async fn run(context: &Context, command: Command) -> Outcome {
             let answer = client.admin_get("network", &[]).await?;
             let state = &answer["state"];
             let peer = state["peer"].as_str().unwrap_or_default();
-            let listening = state["listening"].as_array().into_iter().flatten();
-            let all: Vec<String> = listening
-                .filter_map(Value::as_str)
-                .map(|address| format!("{address}/p2p/{peer}"))
-                .collect();
+            let mut all: Vec<String> = Vec::new();
+            let known = [&state["listening"], &state["external"]].map(Value::as_array);
+            for address in known.into_iter().flatten().flatten() {
+                let address = format!("{}/p2p/{peer}", address.as_str().unwrap_or_default());
+                if !all.contains(&address) {
+                    all.push(address);
+                }
+            }
             context.output.result(&json!(all), |out| {
                 for address in &all {
                     writeln!(out, "{address}")?;

@@ -273,6 +273,10 @@ pub struct Network {
     pub listen: Vec<String>,
     /// Addresses of this node as others see it.
     pub external: Vec<String>,
+    /// Whether peers also come in by the node's HTTP address.
+    pub http: bool,
+    /// Roots for peers that are reached by HTTPS; empty for the public ones alone.
+    pub tls_ca_file: String,
     /// Peers to stay connected with.
     pub bootstrap: Vec<String>,
     /// Relays to be reached through.

@@ -29,6 +29,20 @@ pub const SETTINGS: &[Setting] = &[
         help: "Addresses under which peers reach this node from outside, where it cannot learn them itself.",
     },
     Setting {
+        key: "network.http",
+        kind: Kind::Flag,
+        default: "true",
+        help: "Whether peers also connect by the node's HTTP address, at /p2p, where networks let nothing else through.\n\
+               Others are told of it as public_url (or tls.domains) says.",
+    },
+    Setting {
+        key: "network.tls_ca_file",
+        kind: Kind::Text,
+        default: "",
+        help: "File with certificates (PEM) of authorities of your own, which peers that are reached by HTTPS may have\n\
+               theirs from. Those that browsers believe are believed in any case.",
+    },
+    Setting {
         key: "network.bootstrap",
         kind: Kind::List,
         default: "",

@@ -1,5 +1,5 @@
 //! The operator's routes for devices, sync and the network: `/admin/v1/device…`, `/admin/v1/sync`, `/admin/v1/network`,
-//! `/admin/v1/peer…`.
+//! `/admin/v1/peer…`; and where peers come in by HTTP.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,12 +13,13 @@ use serde::Deserialize;
 use serde_json::json;
 use ues_atproto::{App, Context};
 use ues_p2p::BlobStatus;
+use ues_p2p::http::PATH;
 use ues_p2p::pairing::{Event, Pairing};
 use ues_repo::crypto::VerifyingKey;
 use ues_repo::repo::RepoError;
 use ues_repo::syntax::{AtIdentifier, Did};
 
-use super::{PeerNetwork, access, compact, file, history, page};
+use super::{PeerNetwork, access, compact, file, history, over_http, page};
 use crate::node::operator::{Answer, Refusal, authorize};
 
 /// How long a question after a handshake waits for news.
@@ -95,9 +96,14 @@ impl App for NetworkApp {
                 Arc::clone(&self.secret),
                 authorize,
             ));
-        Router::new()
+        let mut router = Router::new()
             .nest("/admin/v1", routes)
-            .route("/network", get(page::page).with_state(desk))
+            .route("/network", get(page::page).with_state(desk.clone()));
+        let config = &self.network.0.config;
+        if config.enabled && config.http {
+            router = router.route(PATH, get(over_http::enter).with_state(desk));
+        }
+        router
     }
 }
 

@@ -11,6 +11,7 @@ pub(in crate::node) mod heads;
 mod history;
 mod join;
 mod known;
+mod over_http;
 mod page;
 mod provide;
 mod readers;

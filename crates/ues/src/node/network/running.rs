@@ -18,7 +18,7 @@ use super::provide::Providing;
 use super::readers::Readers;
 use super::remember::Remembering;
 use super::repositories::ServedRepositories;
-use super::{NetworkError, Parts, cannot, settings};
+use super::{NetworkError, Parts, cannot, over_http, settings};
 use crate::config::{NetworkBlobs, NetworkKademlia};
 
 /// See the module. Cheap to clone.
@@ -41,14 +41,18 @@ impl Running {
         let (config, replicas) = (&parts.config, &parts.replicas);
         let secret = replicas.device().to_bytes();
         let mut host = settings::host(config, known(replicas, &parts.known)?)?;
+        if config.http {
+            host.http = Some(over_http::settings(parts.ctx.config.endpoint()));
+        }
         let network = match Network::start(host.clone(), secret.clone()).await {
             Ok(network) => network,
-            Err(e) => {
+            Err(e @ ues_p2p::NetworkError::Listen { .. }) => {
                 // Another node on this machine has the ports: any others will do, peers find them out.
                 tracing::warn!(error = %e, "the network listens on other ports than it should");
                 host.listen = settings::any_ports(&host.listen);
                 Network::start(host, secret).await.map_err(cannot)?
             }
+            Err(e) => return Err(cannot(e)),
         };
         let readers = Readers::new(parts.ctx.clone(), replicas.clone());
         let bitswap = if config.bitswap {

@@ -1,5 +1,7 @@
 //! From the configuration to the host's settings.
 
+use std::fs;
+
 use ues_p2p::config::peer_of;
 use ues_p2p::{
     Kademlia, KademliaMode, KnownPeer, Multiaddr, NetworkConfig, PeerId, StreamProtocol,
@@ -9,10 +11,13 @@ use ues_sync::pairing::DeviceName;
 use super::NetworkError;
 use crate::config::{Network, NetworkKademlia};
 
+/// Largest file with certificates that is read.
+const MAX_ROOTS: u64 = 1 << 20;
+
 /// The settings of a host that knows these peers.
 ///
 /// # Errors
-/// Where something is no address, or no name of a protocol.
+/// Where something is no address, or no name of a protocol, or a file cannot be read.
 pub(super) fn host(config: &Network, peers: Vec<KnownPeer>) -> Result<NetworkConfig, NetworkError> {
     let bootstrap = named(&config.bootstrap, "network.bootstrap")?;
     let relays = named(&config.relays, "network.relays")?;
@@ -42,6 +47,7 @@ pub(super) fn host(config: &Network, peers: Vec<KnownPeer>) -> Result<NetworkCon
     Ok(NetworkConfig {
         listen: parse(&config.listen, "network.listen")?,
         external: parse(&config.external, "network.external")?,
+        tls_roots: roots(&config.tls_ca_file)?,
         relays: addresses(&relays),
         mdns: config.mdns,
         relay_server: config.relay_server,
@@ -50,6 +56,20 @@ pub(super) fn host(config: &Network, peers: Vec<KnownPeer>) -> Result<NetworkCon
         agent: concat!("ues/", env!("CARGO_PKG_VERSION")).to_owned(),
         ..NetworkConfig::default()
     })
+}
+
+/// The certificates in a file, if there is one.
+fn roots(file: &str) -> Result<Vec<u8>, NetworkError> {
+    let wrong = |e: String| NetworkError(format!("network.tls_ca_file: {file}: {e}"));
+    if file.is_empty() {
+        return Ok(Vec::new());
+    }
+    let size = fs::metadata(file).map_err(|e| wrong(e.to_string()))?.len();
+    if size > MAX_ROOTS {
+        let text = format!("at most {MAX_ROOTS} bytes expected, found {size}");
+        return Err(wrong(text));
+    }
+    fs::read(file).map_err(|e| wrong(e.to_string()))
 }
 
 fn with(mut peers: Vec<KnownPeer>, more: Vec<(Multiaddr, PeerId)>) -> Vec<KnownPeer> {
