@@ -305,7 +305,9 @@ describe('strangers at the entrance', () => {
     ]) {
       assert.equal(status(await raw(request().replace(from, to), /\r\n\r\n/)), 426, to)
     }
-    assert.equal(status(await raw(request(`x: ${'y'.repeat(300_000)}\r\n`))), 431)
+    // Who is cut off while it still sends may not get to read the answer.
+    const tooLong = await raw(request(`x: ${'y'.repeat(300_000)}\r\n`))
+    assert.ok(tooLong.text === '' || status(tooLong) === 431, tooLong.text)
     await answersOthers()
   })
 
@@ -344,10 +346,12 @@ describe('strangers at the entrance', () => {
       const all = await Promise.all(Array.from({ length: 1000 }, (_, n) => raw(request(header(n)), /\r\n\r\n/)))
       const count = (code) => all.filter((one) => status(one) === code).length
       assert.equal(count(101) + count(503), 1000)
-      return { let_in: count(101), sockets: all.map((one) => one.socket) }
+      const sockets = all.map((one) => one.socket)
+      const entered = all.filter((one) => status(one) === 101).map((one) => one.socket)
+      return { sockets, held: () => entered.filter((socket) => !socket.destroyed && !socket.readableEnded).length }
     }
     const one = await crowd(() => 'x-forwarded-for: 203.0.113.9\r\n')
-    assert.ok(one.let_in >= 1 && one.let_in <= 32, String(one.let_in))
+    await until('no more are held than may come from one address', () => one.held() <= 32, 10)
     await answersOthers()
     const device = await DeviceNode.start('guest', { env: { ...NOWHERE, UES_NETWORK_START: 'always' } })
     try {
@@ -355,11 +359,11 @@ describe('strangers at the entrance', () => {
       await device.run('peer', 'add', address)
       for (const socket of one.sockets) socket.destroy()
       const all = await crowd((n) => `x-forwarded-for: 198.51.${n >> 8}.${n & 255}\r\n`)
-      assert.ok(all.let_in <= 128, String(all.let_in))
+      await until('no more are held than may come at all', () => all.held() <= 128, 10)
       await answersOthers()
       const { peers } = (await device.run('peer', 'ls')).state
       assert.equal(peers.length, 1, 'who was connected stays connected')
-      await Promise.all(all.sockets.map((socket) => gone(socket, 60)))
+      await until('strangers are let go', () => all.held() === 0, 60)
       await device.stop()
       await device.up({ ...NOWHERE, UES_NETWORK_START: 'always' })
       await until('the device is back', async () => (await device.run('peer', 'ls')).state?.peers.length === 1, 60)
