@@ -6,6 +6,10 @@
 //! journal any more. So its own limits are set out of reach (keyspaces of the first programs keep the ones they were
 //! made with, and get lower ones here), and whoever writes rotates here: the queue then holds no more than flushes, whose
 //! number fjall bounds, and hints to compact, which it drops when there is no room.
+//!
+//! A memtable that has become a table stays in memory as part of an older version of its tree. fjall drops such versions
+//! of all trees when any memtable is rotated after a later write. So the last ones of a load would stay for as long as
+//! nobody writes much; when all is quiet one more is rotated for their sake.
 
 use fjall::{AbstractTree, Keyspace};
 
@@ -35,6 +39,15 @@ struct Memtable {
 /// As little as this between two looks for idleness is what a node at rest writes: leases, heartbeats, cursors.
 const QUIET: u64 = 16 << 10;
 
+/// Whether memtables that have become tables are still in memory.
+enum Lingering {
+    No,
+    /// One was rotated.
+    Rotated,
+    /// All that were rotated are tables since so many bytes were written.
+    Flushed(u64),
+}
+
 /// What was written to which memtable, by number of the keyspace.
 pub(super) struct Memtables {
     all: Vec<Memtable>,
@@ -44,6 +57,7 @@ pub(super) struct Memtables {
     next_look: u64,
     /// Bytes that had been written at the last look for idleness.
     looked_at: u64,
+    lingering: Lingering,
 }
 
 impl Memtables {
@@ -54,6 +68,7 @@ impl Memtables {
             written: 0,
             next_look: LOOK_EVERY,
             looked_at: 0,
+            lingering: Lingering::No,
         }
     }
 
@@ -95,6 +110,7 @@ impl Memtables {
                 && self.written.saturating_sub(memtable.since) >= self.journal_bytes;
             if full || lagging {
                 memtable.bytes = 0;
+                self.lingering = Lingering::Rotated;
                 keyspace.rotate_memtable()?;
             }
         }
@@ -106,15 +122,84 @@ impl Memtables {
         let busy = self.written.saturating_sub(self.looked_at) > QUIET;
         self.looked_at = self.written;
         let total: usize = self.all.iter().map(|memtable| memtable.bytes).sum();
-        if busy || total < TIDY_UP_FROM {
+        if busy {
             return Ok(());
+        }
+        if total < TIDY_UP_FROM {
+            return self.drop_lingering(keyspaces);
         }
         for (memtable, keyspace) in self.all.iter_mut().zip(keyspaces) {
             if memtable.bytes >= TIDY_UP_EACH_FROM {
                 memtable.bytes = 0;
+                self.lingering = Lingering::Rotated;
                 keyspace.rotate_memtable()?;
             }
         }
         Ok(())
+    }
+
+    /// Rotates the smallest memtable, once all that were rotated before are tables and something was written since.
+    fn drop_lingering(&mut self, keyspaces: &[Keyspace]) -> fjall::Result<()> {
+        let flushing = |keyspace: &Keyspace| keyspace.tree.sealed_memtable_count() > 0;
+        match self.lingering {
+            Lingering::Rotated if !keyspaces.iter().any(flushing) => {
+                self.lingering = Lingering::Flushed(self.written);
+            }
+            Lingering::Flushed(written) if written < self.written => {
+                let filled = self.all.iter_mut().zip(keyspaces);
+                let filled = filled.filter(|(memtable, _)| memtable.bytes > 0);
+                if let Some((memtable, keyspace)) = filled.min_by_key(|(m, _)| m.bytes) {
+                    memtable.bytes = 0;
+                    self.lingering = Lingering::No;
+                    keyspace.rotate_memtable()?;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    #[test]
+    fn what_became_a_table_leaves_memory_when_all_is_quiet() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = fjall::Database::builder(dir.path()).open().unwrap();
+        let open = |name| {
+            db.keyspace(name, fjall::KeyspaceCreateOptions::default)
+                .unwrap()
+        };
+        let keyspaces = [open("much"), open("little")];
+        let mut memtables = Memtables::new(1 << 30);
+        for keyspace in &keyspaces {
+            memtables.add(keyspace, 1 << 30);
+        }
+        for n in 0..4096u32 {
+            memtables.count(0, 1028);
+            keyspaces[0].insert(n.to_be_bytes(), [0; 1024]).unwrap();
+        }
+        memtables.count(1, 2);
+        keyspaces[1].insert("k", "v").unwrap();
+        let held = || {
+            let sizes = keyspaces.iter();
+            let sizes = sizes.map(|keyspace| keyspace.tree.version_memtable_size_sum());
+            sizes.sum::<u64>()
+        };
+        assert!(held() > 4 << 20);
+        let begun = Instant::now();
+        while held() > 64 << 10 {
+            assert!(begun.elapsed() < Duration::from_secs(60), "{}", held());
+            memtables.rotate_idle(&keyspaces).unwrap();
+            // As a node at rest does.
+            memtables.count(1, 2);
+            keyspaces[1].insert("k", "v").unwrap();
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 }
