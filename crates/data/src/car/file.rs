@@ -209,7 +209,8 @@ impl Index {
                 hash: hasher.hash_one(cid) as u32,
             });
         }
-        blocks.sort_unstable_by_key(|entry| (entry.hash, entry.at));
+        blocks.shrink_to_fit();
+        blocks.sort_unstable_by_key(|entry: &Entry| (entry.hash, entry.at));
         Ok(Self {
             roots,
             blocks,

@@ -18,7 +18,7 @@ use super::verify::{Part, verify};
 use super::write::{RecordPath, WriteError};
 
 /// Bytes of one batch. Another may be on its way to the disk meanwhile.
-const SLICE_BYTES: usize = 8 << 20;
+const SLICE_BYTES: usize = 2 << 20;
 
 /// An archive whose hashes are right.
 pub(super) struct Source {
@@ -73,7 +73,7 @@ impl Source {
             rev: around.clock.tick_after(&head.rev),
             before: around.ks.records.in_pages(head.content.to_be_bytes()),
             next_before: None,
-            batch: Batch::with_capacity(1 << 16, 1 << 20),
+            batch: around.store.batch(),
             ticket: None,
         };
         writer.step()?;

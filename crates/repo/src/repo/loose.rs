@@ -212,12 +212,16 @@ fn erase(around: &Surroundings, number: u64, loose: &Loose) -> Result<(), WriteE
 /// The digests of the nodes of a tree, each after those that link to it. Of unfinished content only what it holds itself:
 /// below that may be what others hold.
 fn nodes(around: &Surroundings, number: u64, loose: &Loose) -> Result<Vec<[u8; 32]>, StorageError> {
-    let snapshot = around.store.snapshot();
+    let mut snapshot = around.store.snapshot();
     let digest = |cid: &Cid| <[u8; 32]>::try_from(cid.hash().digest()).ok();
     let mut found: Vec<[u8; 32]> = digest(&loose.data).into_iter().collect();
     let mut at = 0;
     while let Some(cid) = found.get(at).and_then(|digest| cid_from_digest(digest)) {
         at += 1;
+        if at % SLICE == 0 {
+            // One that is held for long keeps what is written meanwhile in memory.
+            snapshot = around.store.snapshot();
+        }
         let held =
             loose.replaced.is_some() || snapshot.ref_mark(cid.hash(), node_ref(number))?.is_some();
         if !held {

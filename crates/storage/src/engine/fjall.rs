@@ -255,7 +255,11 @@ impl Engine for FjallEngine {
         drop(keyspaces);
         // It may have to wait for tables to be written.
         batch.commit()?;
-        Ok(memtables.rotate_full(&self.keyspaces.read())?)
+        let keyspaces = self.keyspaces.read();
+        if memtables.rotate_full(&keyspaces)? {
+            memtables.wait_for_tables(&keyspaces);
+        }
+        Ok(())
     }
 
     fn sync(&self) -> Result<(), EngineError> {

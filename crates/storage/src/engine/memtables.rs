@@ -7,14 +7,25 @@
 //! made with, and get lower ones here), and whoever writes rotates here: the queue then holds no more than flushes, whose
 //! number fjall bounds, and hints to compact, which it drops when there is no room.
 //!
+//! fjall lets each keyspace have four full memtables in line before writers wait. All keyspaces together would then hold
+//! many times what one has; so writers wait here when all that stands in line is more than a few memtables.
+//!
 //! A memtable that has become a table stays in memory as part of an older version of its tree. fjall drops such versions
 //! of all trees when any memtable is rotated after a later write. So the last ones of a load would stay for as long as
 //! nobody writes much; when all is quiet one more is rotated for their sake.
+
+use std::time::{Duration, Instant};
 
 use fjall::{AbstractTree, Keyspace};
 
 /// What fjall writes to a memtable before it would ask for a rotation itself: never, by our own limits.
 pub(super) const OUT_OF_REACH: u64 = 256 << 20;
+
+/// Large memtables that may stand in line to become tables, or so many bytes of smaller ones.
+const IN_LINE: u64 = 2;
+/// Between two looks at the line, and for how long it is looked at. fjall's own bounds hold beyond that.
+const WAIT: Duration = Duration::from_millis(1);
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
 /// Journal bytes between two looks for memtables that keep old journals alive.
 const LOOK_EVERY: u64 = 8 << 20;
@@ -96,8 +107,10 @@ impl Memtables {
         }
     }
 
-    /// Rotates what is full, after a batch was applied, and now and then what keeps old journals alive.
-    pub(super) fn rotate_full(&mut self, keyspaces: &[Keyspace]) -> fjall::Result<()> {
+    /// Rotates what is full, after a batch was applied, and now and then what keeps old journals alive. Says whether there
+    /// was anything.
+    pub(super) fn rotate_full(&mut self, keyspaces: &[Keyspace]) -> fjall::Result<bool> {
+        let mut any = false;
         let look = self.written >= self.next_look;
         if look {
             self.next_look = self.written.saturating_add(LOOK_EVERY);
@@ -112,9 +125,31 @@ impl Memtables {
                 memtable.bytes = 0;
                 self.lingering = Lingering::Rotated;
                 keyspace.rotate_memtable()?;
+                any = true;
             }
         }
-        Ok(())
+        Ok(any)
+    }
+
+    /// Waits until what stands in line to become tables is not too much.
+    pub(super) fn wait_for_tables(&self, keyspaces: &[Keyspace]) {
+        let largest = self.all.iter().map(|memtable| memtable.limit).max();
+        let most = largest.unwrap_or_default().saturating_mul(IN_LINE);
+        let begun = Instant::now();
+        while self.in_line(keyspaces) > most && begun.elapsed() < LONGEST_WAIT {
+            std::thread::sleep(WAIT);
+        }
+    }
+
+    /// Bytes at most of what is full and not yet a table.
+    fn in_line(&self, keyspaces: &[Keyspace]) -> u64 {
+        let all = self.all.iter().zip(keyspaces);
+        let sizes = all.map(|(memtable, keyspace)| {
+            memtable
+                .limit
+                .saturating_mul(keyspace.tree.sealed_memtable_count() as u64)
+        });
+        sizes.fold(0, u64::saturating_add)
     }
 
     /// Rotates everything that is worth it, if next to nothing was written since the last call.
@@ -166,6 +201,37 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
+
+    #[test]
+    fn writers_wait_for_what_stands_in_line() {
+        const LIMIT: u64 = 1 << 20;
+        let dir = tempfile::tempdir().unwrap();
+        let db = fjall::Database::builder(dir.path()).open().unwrap();
+        let keyspaces: Vec<_> = (0..8)
+            .map(|n| {
+                let options = fjall::KeyspaceCreateOptions::default;
+                db.keyspace(&n.to_string(), options).unwrap()
+            })
+            .collect();
+        let mut memtables = Memtables::new(1 << 30);
+        for keyspace in &keyspaces {
+            memtables.add(keyspace, LIMIT);
+        }
+        let fill = |memtables: &mut Memtables| {
+            for n in 0..LIMIT / 512 {
+                for (number, keyspace) in keyspaces.iter().enumerate() {
+                    memtables.count(number, 1032);
+                    keyspace.insert(n.to_be_bytes(), [0; 1024]).unwrap();
+                }
+            }
+        };
+        fill(&mut memtables);
+        assert_eq!(memtables.in_line(&keyspaces), 0);
+        assert!(memtables.rotate_full(&keyspaces).unwrap());
+        memtables.wait_for_tables(&keyspaces);
+        assert!(memtables.in_line(&keyspaces) <= IN_LINE * LIMIT);
+        assert!(!memtables.rotate_full(&keyspaces).unwrap());
+    }
 
     #[test]
     fn what_became_a_table_leaves_memory_when_all_is_quiet() {
