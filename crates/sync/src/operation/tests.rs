@@ -3,6 +3,10 @@
 use proptest::prelude::*;
 use ues_repo::crypto::KeyKind;
 
+use ues_data::Ipld;
+
+use crate::clock::ROOT;
+
 use super::*;
 
 fn key() -> SigningKey {

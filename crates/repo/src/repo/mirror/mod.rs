@@ -13,12 +13,16 @@ mod update;
 
 use std::sync::Arc;
 
-use ues_storage::{Keyspace, StorageError};
+use ues_storage::{Batch, Keyspace, StorageError};
 
 use crate::crypto::SigningKey;
-use crate::syntax::Did;
+use crate::syntax::{Did, Tid};
 
+use super::blobs::RefChanges;
+use super::lane::Surroundings;
+use super::layout::Numbers;
 use super::repositories::{KeySource, KeySourceError};
+use super::usage::Usage;
 use super::verify::VerifyError;
 use super::{RepoError, Repositories};
 
@@ -115,4 +119,17 @@ fn commit_error(e: impl std::fmt::Display) -> MirrorError {
 
 fn number(row: &[u8]) -> Option<u64> {
     row.try_into().map(u64::from_be_bytes).ok()
+}
+
+/// Adds the blobs that records came to refer to, or no longer do, to a batch. A copy counts nobody's use.
+fn refer(
+    refs: RefChanges,
+    around: &Surroundings,
+    owner: u64,
+    rev: &Tid,
+    batch: &mut Batch,
+) -> Result<(), MirrorError> {
+    let numbers = Numbers::same(owner);
+    let written = refs.write(around, numbers, rev, &mut Usage::default(), batch);
+    written.map_err(commit_error)
 }

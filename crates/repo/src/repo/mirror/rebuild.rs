@@ -7,16 +7,13 @@ use ues_storage::Batch;
 use super::super::blobs;
 use super::super::blobs::RefChanges;
 use super::super::import::blobs_in;
-use super::super::layout::{
-    Numbers, node_ref, read_record_value, record_key, record_ref, record_value,
-};
+use super::super::layout::{node_ref, read_record_value, record_key, record_ref, record_value};
 use super::super::read::damaged;
-use super::super::usage::Usage;
 use super::super::verify::{VerifyError, check_record};
 use super::super::write::RecordPath;
 use super::tidy::{erase_row, settle_row};
 use super::update::{Update, staged_key};
-use super::{Mirror, MirrorError, Mirrors, SLICE, commit_error};
+use super::{Mirror, MirrorError, Mirrors, SLICE, commit_error, refer};
 
 /// Bytes of one batch.
 const SLICE_BYTES: usize = 8 << 20;
@@ -61,26 +58,12 @@ impl Update {
             }
             if batch.len() >= SLICE || batch.bytes() >= SLICE_BYTES {
                 let refs = std::mem::take(&mut refs);
-                refs.write(
-                    &around,
-                    Numbers::same(owner),
-                    &rev,
-                    &mut Usage::default(),
-                    &mut batch,
-                )
-                .map_err(commit_error)?;
+                refer(refs, &around, owner, &rev, &mut batch)?;
                 let full = std::mem::replace(&mut batch, store.batch());
                 store.commit_blocking(full).map_err(commit_error)?;
             }
         }
-        refs.write(
-            &around,
-            Numbers::same(owner),
-            &rev,
-            &mut Usage::default(),
-            &mut batch,
-        )
-        .map_err(commit_error)?;
+        refer(refs, &around, owner, &rev, &mut batch)?;
         if let Some(old) = &self.live {
             let old_owner = old.owner.to_be_bytes();
             batch.put(&self.mirrors.trash, old_owner, erase_row(Some(old)));

@@ -16,13 +16,12 @@ use crate::syntax::Did;
 use super::super::blobs::{self, RefChanges};
 use super::super::import::blobs_in;
 use super::super::layout::{
-    Head, Numbers, Status, head_key, node_ref, record_key, record_ref, record_value,
+    Head, Status, head_key, node_ref, record_key, record_ref, record_value,
 };
-use super::super::usage::Usage;
 use super::super::verify::{VerifyError, check_record};
 use super::super::write::RecordPath;
 use super::links::links;
-use super::{Mirror, MirrorError, Mirrors, Offered, commit_error, number};
+use super::{Mirror, MirrorError, Mirrors, Offered, commit_error, number, refer};
 
 /// Bytes that are kept in memory before they are put into the store.
 const POOL_BYTES: usize = 8 << 20;
@@ -303,14 +302,7 @@ impl Update {
             return Err(self.too_large());
         }
         if !refs.is_empty() {
-            refs.write(
-                &around,
-                Numbers::same(owner),
-                &rev,
-                &mut Usage::default(),
-                &mut batch,
-            )
-            .map_err(commit_error)?;
+            refer(refs, &around, owner, &rev, &mut batch)?;
         }
         batch.release_block(live.commit.hash(), node_ref(owner));
         row.bytes = bytes;
