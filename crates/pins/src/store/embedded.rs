@@ -7,7 +7,6 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use prost::Message;
-use tokio::sync::mpsc;
 use ues_data::Cid;
 use ues_storage::{Batch, CommitError, Keyspace, StorageError, Store};
 
@@ -25,7 +24,7 @@ use crate::model::PeerId;
 use crate::placement::PinRecord;
 use crate::request::PinRequest;
 
-/// Records that a scan reads ahead.
+/// Records that a scan reads at a time, and ahead.
 const SCAN_AHEAD: usize = 256;
 
 /// Keyspaces of the embedded state store.
@@ -258,22 +257,30 @@ impl StateStore for EmbeddedStore {
         range: TokenRange,
         after: Option<Cid>,
     ) -> BoxStream<'static, Result<PinRecord, StateError>> {
-        let reader = self.reader();
-        let (send, receive) = mpsc::channel::<Vec<_>>(2);
-        // Reading blocks on the disk; the stream ends when nobody listens any more.
-        tokio::task::spawn_blocking(move || {
-            let mut records = reader.scan(range, after.as_ref());
-            loop {
-                let piece: Vec<_> = records.by_ref().take(SCAN_AHEAD).collect();
-                if piece.is_empty() || send.blocking_send(piece).is_err() {
-                    return;
-                }
-            }
-        });
-        let pieces = futures::stream::unfold(receive, |mut receive| async {
-            receive.recv().await.map(|piece| (piece, receive))
-        });
-        pieces.flat_map(futures::stream::iter).boxed()
+        let (store, spaces) = (self.store.clone(), self.spaces.clone());
+        // A slice is read from a state of its own while the one before it is on its way. Who reads slowly holds neither a
+        // state of the store, with all that is written after it, nor a thread.
+        let read = move |after: Option<Cid>| {
+            let reader = Reader::new(store.snapshot(), spaces.clone());
+            tokio::task::spawn_blocking(move || {
+                let records = reader.scan(range, after.as_ref());
+                records.take(SCAN_AHEAD).collect::<Vec<_>>()
+            })
+        };
+        let first = read(after);
+        futures::stream::unfold((Some(first), read), |(reading, read)| async {
+            let slice = match reading?.await {
+                Ok(slice) => slice,
+                Err(e) => vec![Err(StateError::Unavailable(e.to_string()))],
+            };
+            let next = match slice.last() {
+                Some(Ok(record)) if slice.len() == SCAN_AHEAD => Some(read(Some(record.cid))),
+                _ => None,
+            };
+            Some((slice, (next, read)))
+        })
+        .flat_map(futures::stream::iter)
+        .boxed()
     }
 
     async fn ends(&self, now_s: u64, limit: usize) -> Result<Vec<End>, StateError> {
