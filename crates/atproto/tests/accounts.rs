@@ -255,3 +255,28 @@ async fn the_service_has_a_document() {
     assert_eq!(document["id"], "did:web:localhost%3A2583");
     assert_eq!(document["service"][0]["type"], "AtprotoPersonalDataServer");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_not_there_costs_as_many_hashes_as_who_is() {
+    let node = Node::new();
+    let alice = node.user("alice").await;
+    let computed = || node.ctx.passwords.computed();
+    for identifier in [
+        &alice.handle,
+        "alice@test.com",
+        &alice.did,
+        "nobody.test",
+        "nobody@test.com",
+        "did:plc:abc222222222222222222222",
+    ] {
+        let before = computed();
+        let body = json!({"identifier": identifier, "password": "not the right one"});
+        let answer = node.post(None, SESSION, &body).await;
+        assert_eq!(
+            answer.refused(),
+            (401, "AuthenticationRequired".into()),
+            "{identifier}"
+        );
+        assert_eq!(computed() - before, 1, "{identifier}");
+    }
+}
