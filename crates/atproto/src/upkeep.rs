@@ -11,7 +11,7 @@ use ues_storage::{EventLog, StorageError};
 use crate::context::Context;
 use crate::{lifecycle, mail};
 
-/// How often the space of removed blobs is freed.
+/// How often the space of removed blobs is freed, and the memory of repositories to which nobody writes any more.
 const FREE_EVERY: Duration = Duration::from_secs(60);
 /// How often abandoned blobs are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(3600);
@@ -39,6 +39,12 @@ pub(crate) fn start(ctx: &Context) {
         FREE_EVERY,
         "what imports have left cannot be freed",
         |ctx| async move { ctx.repos.free_left_content().await },
+    );
+    every(
+        ctx,
+        FREE_EVERY,
+        "unused repositories cannot be forgotten",
+        |ctx| async move { Ok::<_, std::convert::Infallible>(ctx.repos.forget_unused()) },
     );
     every(
         ctx,

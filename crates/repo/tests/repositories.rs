@@ -508,3 +508,20 @@ fn events_come_back_as_they_were() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_writes_to_leaves_memory_and_comes_back() {
+    let f = fixture().await;
+    put(&f, "aaa", "one").await;
+    assert_eq!(f.repos.forget_unused(), 1);
+    put(&f, "bbb", "two").await;
+    assert_eq!(f.repos.forget_unused(), 1);
+    // Who made the commit may be about to leave.
+    while f.repos.forget_unused() > 0 {
+        tokio::task::yield_now().await;
+    }
+    put(&f, "ccc", "three").await;
+    assert_eq!(f.repos.count_records(&f.did).unwrap(), 3);
+    let problems = f.repos.check(&f.did, &mut |_| ()).unwrap().problems;
+    assert_eq!(problems, Vec::<String>::new());
+}

@@ -207,8 +207,8 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Reads the account's records anew from its repository as it is now. Events that the
-    /// repository is ahead of come later and change nothing more.
+    /// Reads the account's records anew from its repository. What changes during the walk is put right by its own event,
+    /// which comes later.
     fn replace(&mut self, repos: &Repositories, did: &Did) -> Result<(), Failure> {
         let account = self.account(did)?;
         self.clear(account)?;

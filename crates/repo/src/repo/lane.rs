@@ -70,6 +70,7 @@ pub(super) struct Lane {
     in_flight: Arc<tokio::sync::Semaphore>,
     /// Changes that were no commits.
     changes: AtomicU64,
+    used: AtomicBool,
 }
 
 /// Commits of one lane that may be in flight: bounds memory when the disk is slow.
@@ -113,7 +114,18 @@ impl Lane {
             state: tokio::sync::Mutex::new(None),
             in_flight: Arc::new(tokio::sync::Semaphore::new(MAX_IN_FLIGHT)),
             changes: AtomicU64::new(0),
+            used: AtomicBool::new(true),
         }
+    }
+
+    /// Notes that somebody wants it.
+    pub fn wanted(&self) {
+        self.used.store(true, Ordering::Release);
+    }
+
+    /// Whether somebody wanted it since the last call.
+    pub fn was_wanted(&self) -> bool {
+        self.used.swap(false, Ordering::AcqRel)
     }
 
     /// Queues a request; `true` if the caller must see to it that the lane is drained.
@@ -228,7 +240,7 @@ impl Lane {
         }
         let log = around.log_of(&self.did);
         // What replaced records refer to, and how large they are, is read from the store.
-        let unseen = |cid: Cid| !matches!(around.store.block(cid.hash()), Ok(Some(_)));
+        let unseen = |cid: Cid| !matches!(around.store.has_block(cid.hash()), Ok(true));
         let replaces = |(path, change): (&RecordPath, &Change)| {
             let refers = state.has_blobs || is_linking(path.collection());
             change.before.is_some_and(|cid| refers || unseen(cid))

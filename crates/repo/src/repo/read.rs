@@ -224,37 +224,42 @@ impl Repositories {
         }
     }
 
-    /// All records of a repository in key order, as it is at the time of the call.
+    /// The records of a repository in key order, each as it is when the walk comes to it: walks may take minutes, and no
+    /// state is kept for them meanwhile. What changes during the walk may come as it was, as it is, or not at all.
     pub fn records(
         &self,
         did: &Did,
     ) -> Result<impl Iterator<Item = Result<(String, StoredRecord), RepoError>> + use<>, RepoError>
     {
-        let view = self.view(did)?;
-        let rows = view
-            .snapshot
-            .prefix(&self.around().ks.records, view.head.content.to_be_bytes());
-        Ok(rows.map(move |row| {
-            let (key, value) = row?;
-            let path = key
-                .get(8..)
-                .and_then(|k| String::from_utf8(k.to_vec()).ok())
-                .ok_or_else(|| damaged(&view.did, "a record key"))?;
-            let (cid, rev) = read_record_value(&value)
-                .ok_or_else(|| damaged(&view.did, &format!("row of {path}")))?;
-            let bytes = view
-                .block(&cid)?
-                .ok_or_else(|| damaged(&view.did, &format!("block {cid} is missing")))?;
-            Ok((path, StoredRecord { cid, bytes, rev }))
+        let head = self.view(did)?.head;
+        let rows = self
+            .around()
+            .ks
+            .records
+            .in_pages(head.content.to_be_bytes());
+        let (store, did) = (self.store().clone(), did.clone());
+        Ok(rows.filter_map(move |row| {
+            let record = || {
+                let (key, value) = row?;
+                let path = key
+                    .get(8..)
+                    .and_then(|k| String::from_utf8(k.to_vec()).ok())
+                    .ok_or_else(|| damaged(&did, "a record key"))?;
+                let (cid, rev) = read_record_value(&value)
+                    .ok_or_else(|| damaged(&did, &format!("row of {path}")))?;
+                // A block is gone when the row has changed since it was read.
+                let block = store.block(cid.hash())?;
+                Ok(block.map(|bytes| (path, StoredRecord { cid, bytes, rev })))
+            };
+            record().transpose()
         }))
     }
 
-    /// Number of records of a repository; reads all their rows.
+    /// Number of records of a repository, if nobody writes meanwhile; reads all their rows.
     pub fn count_records(&self, did: &Did) -> Result<u64, RepoError> {
-        let view = self.view(did)?;
-        let prefix = view.head.content.to_be_bytes();
+        let content = self.view(did)?.head.content;
         let mut count = 0;
-        for row in view.snapshot.prefix(&self.around().ks.records, prefix) {
+        for row in self.around().ks.records.in_pages(content.to_be_bytes()) {
             row?;
             count += 1;
         }

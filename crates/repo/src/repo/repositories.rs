@@ -77,6 +77,11 @@ struct Inner {
     next_owner: AtomicU64,
 }
 
+/// Whether somebody works with a lane or is about to: the map holds one reference.
+fn is_in_use(lane: &Arc<Lane>) -> bool {
+    Arc::strong_count(lane) > 1 || !lane.is_idle()
+}
+
 impl Surroundings {
     /// The time for an event, RFC 3339 with milliseconds.
     pub fn now(&self) -> String {
@@ -170,15 +175,24 @@ impl Repositories {
     pub(super) fn lane(&self, did: &Did) -> Arc<Lane> {
         let mut lanes = self.inner.lanes.lock();
         if let Some(lane) = lanes.get(did) {
+            lane.wanted();
             return Arc::clone(lane);
         }
         if lanes.len() >= MAX_LANES {
-            // The map holds one reference; another means that somebody is about to push.
-            lanes.retain(|_, lane| Arc::strong_count(lane) > 1 || !lane.is_idle());
+            lanes.retain(|_, lane| is_in_use(lane));
         }
         let lane = Arc::new(Lane::new(did.clone()));
         lanes.insert(did.clone(), Arc::clone(&lane));
         lane
+    }
+
+    /// Forgets what is in memory of repositories to which nobody has written since the last call: trees, above all.
+    /// Gives how many are left.
+    pub fn forget_unused(&self) -> usize {
+        let mut lanes = self.inner.lanes.lock();
+        lanes.retain(|_, lane| lane.was_wanted() || is_in_use(lane));
+        lanes.shrink_to_fit();
+        lanes.len()
     }
 
     /// Reads a lane's state from the store, of which nothing may be in flight.
