@@ -6,9 +6,10 @@ import { rm } from 'node:fs/promises'
 import { ues, uesOk } from '../lib/cli.mjs'
 import { DeviceNode, NOTE, agentOf, invite, note, pair } from '../lib/devices.mjs'
 import { until } from '../lib/pins.mjs'
-import { newAccount } from '../lib/accounts.mjs'
+import { newAccount, signingKey } from '../lib/accounts.mjs'
 import { freePort } from '../lib/process.mjs'
 import { dataRoot, listAll, verifiedExport } from '../lib/repos.mjs'
+import { procedure } from '../lib/xrpc.mjs'
 
 const POST = NOTE
 const post = note
@@ -44,7 +45,7 @@ describe('a repository on several devices', () => {
   let account
 
   before(async () => {
-    laptop = await DeviceNode.start('laptop')
+    laptop = await DeviceNode.start('laptop', { env: { UES_ADMIN_PASSWORD: 'admin' } })
     phone = await DeviceNode.start('phone')
     account = await newAccount(laptop.server)
     for (const text of ['one', 'two', 'three']) {
@@ -58,6 +59,18 @@ describe('a repository on several devices', () => {
       await node?.stop()
       if (node) await rm(node.dir, { recursive: true, force: true })
     }
+  })
+
+  it('keeps its key, in the repository and in the DID document', async () => {
+    const { server } = laptop
+    const before = await signingKey(server, account.did)
+    const { signingKey: other } = (await procedure(server, 'com.atproto.server.reserveSigningKey', {})).body
+    const token = `Basic ${Buffer.from('admin:admin').toString('base64')}`
+    const input = { did: account.did, signingKey: other }
+    const refused = await procedure(server, 'com.atproto.admin.updateAccountSigningKey', input, { token })
+    assert.equal(refused.status, 400)
+    assert.match(refused.message, /several devices hold this repository/)
+    assert.equal(await signingKey(server, account.did), before)
   })
 
   it('has on both what was written before the second came', async () => {

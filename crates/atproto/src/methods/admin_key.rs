@@ -44,6 +44,12 @@ async fn update_key(mut call: Call) -> Result<Reply, XrpcError> {
             "this node does not hold the key: com.atproto.server.reserveSigningKey makes one",
         ));
     };
+    // Before the DID document names the new key.
+    if ctx.repos.is_shared(&did) {
+        return Err(XrpcError::invalid(
+            "several devices hold this repository: its key cannot be changed",
+        ));
+    }
     if did.as_str().starts_with("did:plc:") {
         let data = ctx.identities.plc_data(&did).await;
         let data = data.map_err(|e| e.into_xrpc())?;

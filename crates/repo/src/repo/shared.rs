@@ -57,6 +57,11 @@ impl Repositories {
         let _ = self.around().operations.set(log);
     }
 
+    /// Whether several devices hold a repository.
+    pub fn is_shared(&self, did: &Did) -> bool {
+        self.around().log_of(did).is_some()
+    }
+
     /// Changes records as the log of operations wants them, together with whatever `decide` puts into the batch.
     ///
     /// `decide` gets the newest state, with nothing in flight, and answers the records that are to stand at some paths.

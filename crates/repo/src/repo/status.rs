@@ -124,7 +124,7 @@ impl Repositories {
         extra: Batch,
     ) -> Result<(), WriteError> {
         let around = self.around().clone();
-        if around.log_of(did).is_some() {
+        if self.is_shared(did) {
             return Err(WriteError::BadArchive(
                 "several devices hold this repository: its key cannot be changed".into(),
             ));
