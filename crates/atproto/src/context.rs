@@ -10,9 +10,9 @@ use http::{Extensions, HeaderMap};
 use ues_access::ReadRules;
 use ues_data::{Cid, Multihash, content_id};
 use ues_repo::lexicon::Lexicons;
-use ues_repo::repo::Repositories;
 use ues_repo::repo::mirror::Mirrors;
 use ues_repo::repo::write::RecordPath;
+use ues_repo::repo::{Archives, Repositories};
 use ues_repo::syntax::{Did, TidClock};
 use ues_storage::Store;
 
@@ -51,6 +51,8 @@ pub struct Parts {
     pub store: Store,
     /// The accounts' repositories.
     pub repos: Repositories,
+    /// Archives of them that are being read.
+    pub archives: Archives,
     /// Copies of repositories that live elsewhere.
     pub mirrors: Mirrors,
     /// Who may read which repository over the network.

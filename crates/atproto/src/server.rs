@@ -14,7 +14,7 @@ use ues_access::ReadRules;
 use ues_repo::blob_store::{BlobStores, S3Blobs, S3OptionsError};
 use ues_repo::lexicon::{Lexicons, RegisterError};
 use ues_repo::repo::mirror::Mirrors;
-use ues_repo::repo::{RepoError, Repositories};
+use ues_repo::repo::{Archives, RepoError, Repositories};
 use ues_repo::syntax::TidClock;
 use ues_storage::{ProjectionHandle, StorageError, Store};
 
@@ -46,6 +46,8 @@ use crate::upkeep;
 use crate::web;
 use crate::xrpc::{Dispatcher, Methods, NoLexicon, Uses, dispatch};
 
+/// What archives of repositories that are being read take of the disk before they make room for each other.
+const ARCHIVE_BYTES: u64 = 4 << 30;
 /// How long a browser may remember that any origin is welcome.
 const CORS_MAX_AGE: std::time::Duration = std::time::Duration::from_secs(86_400);
 
@@ -155,6 +157,7 @@ impl Server {
             clock: TidClock::random(),
             service_did,
             lexicons,
+            archives: Archives::new(store.clone(), ARCHIVE_BYTES),
             mirrors: Mirrors::open(&repos)?,
             read_rules: ReadRules::open(&store)?,
             repos,

@@ -23,13 +23,14 @@ pub async fn run(server: &Server, options: &Options, report: &mut Report) -> Res
     let rows = [
         "applyWrites of 200".to_owned(),
         format!("getRecord, {READERS} clients, {n} records"),
-        format!("getRepo, {n} records"),
+        format!("getRepo, {n} records, after a write"),
+        format!("getRepo, {n} records, again"),
         format!("importRepo, {n} records"),
     ];
     if !rows.iter().any(|row| options.wants(row)) {
         return Ok(());
     }
-    let [apply, get, export, import] = rows;
+    let [apply, get, changed, again, import] = rows;
     let account = create_account(server.port, "large").await?;
     let span = fill(server.port, &account, 0, n).await?;
     if options.wants(&apply) {
@@ -50,14 +51,14 @@ pub async fn run(server: &Server, options: &Options, report: &mut Report) -> Res
             "ms",
         );
     }
-    let (car, span) = get_repo(server.port, &account, options.seconds).await?;
-    if options.wants(&export) {
-        report.add(
-            server.side,
-            &export,
-            n as f64 / span.as_secs_f64(),
-            "records/s",
-        );
+    let mut car = Bytes::new();
+    for (row, writes) in [(&changed, true), (&again, false)] {
+        let span;
+        (car, span) = get_repo(server.port, &account, writes, options.seconds).await?;
+        if options.wants(row) {
+            let rate = n as f64 / span.as_secs_f64();
+            report.add(server.side, row, rate, "records/s");
+        }
     }
     if options.wants(&import) {
         let span = import_repo(server.port, &car, options.seconds).await?;
@@ -125,9 +126,14 @@ pub async fn get_records(port: u16, account: &Account, n: usize, seconds: f64) -
     .await
 }
 
-/// Exports again and again; returns the archive and the fastest time.
-async fn get_repo(port: u16, account: &Account, seconds: f64) -> Result<(Bytes, Duration)> {
-    let mut connection = Connection::open(port).await?;
+/// Exports again and again, after a write each time or not; returns the archive and the fastest time.
+async fn get_repo(
+    port: u16,
+    account: &Account,
+    writes: bool,
+    seconds: f64,
+) -> Result<(Bytes, Duration)> {
+    let mut connection = Connection::open_as(port, account).await?;
     let path = format!("/xrpc/com.atproto.sync.getRepo?did={}", account.did);
     let begun = Instant::now();
     let mut best = Duration::MAX;
@@ -135,6 +141,15 @@ async fn get_repo(port: u16, account: &Account, seconds: f64) -> Result<(Bytes, 
     for turn in 0..REPEATS {
         if turn > 2 && begun.elapsed().as_secs_f64() > seconds {
             break;
+        }
+        if writes {
+            let post = r#"{"$type":"app.bsky.feed.post","text":"new","createdAt":"2026-01-01T00:00:00.000Z"}"#;
+            let did = &account.did;
+            let body =
+                format!(r#"{{"repo":"{did}","collection":"app.bsky.feed.post","record":{post}}}"#);
+            connection
+                .post("com.atproto.repo.createRecord", body)
+                .await?;
         }
         let one = Instant::now();
         car = connection.get(&path).await?;

@@ -4,12 +4,11 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use axum::body::Body;
-use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
 use serde_json::json;
-use tokio::task::JoinHandle;
 use ues_data::{Cid, car, parse_cid};
 use ues_repo::repo::write::RecordPath;
-use ues_repo::repo::{Export, RepoError};
+use ues_repo::repo::{ArchiveError, ArchiveId, RepoError};
 use ues_repo::syntax::{Did, Nsid, RecordKey, Tid};
 
 use crate::accounts::Account;
@@ -50,7 +49,7 @@ pub fn visible_account(call: &Call) -> Result<Arc<Account>, XrpcError> {
     available_account(&call.ctx, did, owner)
 }
 
-fn read_error(did: &Did, e: RepoError) -> XrpcError {
+fn read_error(did: &Did, e: &RepoError) -> XrpcError {
     match e {
         RepoError::NotFound(_) => XrpcError::named(
             "RepoNotFound",
@@ -68,23 +67,36 @@ async fn get_repo(call: Call) -> Result<Reply, XrpcError> {
         .text("since")
         .map(|rev| Tid::parse(rev).map_err(|e| XrpcError::invalid(e.to_string())))
         .transpose()?;
-    let export = of
-        .repos
-        .export(&of.did, since)
-        .map_err(|e| read_error(&of.did, e))?
-        .without_records(hidden_records(&call, &of.did)?);
-    let pieces = futures::stream::try_unfold(Some(next_piece(export)), |reading| async {
-        let Some(reading) = reading else {
-            return Ok(None);
-        };
-        let (piece, export) = reading.await.map_err(std::io::Error::other)?;
-        match piece.transpose().map_err(std::io::Error::other)? {
-            // The next piece is made while this one is on its way.
-            Some(piece) => Ok(Some((piece, Some(next_piece(export))))),
-            None => Ok::<_, std::io::Error>(None),
-        }
+    let hidden = hidden_records(&call, &of.did)?;
+    let head = of.repos.head(&of.did).map_err(XrpcError::internal)?;
+    let Some(head) = head else {
+        return Err(read_error(&of.did, &RepoError::NotFound(of.did.clone())));
+    };
+    let mut without: Vec<_> = hidden.iter().cloned().collect();
+    without.sort_unstable();
+    let id = ArchiveId {
+        root: head.commit,
+        since,
+        without,
+    };
+    let (repos, did) = (of.repos.clone(), of.did.clone());
+    let export = move || Ok(repos.export(&did, since)?.without_records(hidden));
+    let archive = call.ctx.archives.read(id, export).await;
+    let archive = archive.map_err(|e| match e {
+        ArchiveError::Repo(e) => read_error(&of.did, &e),
+        ArchiveError::Busy => XrpcError::busy(e.to_string()),
+        e => XrpcError::internal(e),
+    })?;
+    let length = archive.length();
+    let pieces = futures::stream::unfold(archive, |mut archive| async {
+        let piece = archive.next().await?;
+        Some((piece.map_err(std::io::Error::other), archive))
     });
-    Ok(of.told(Reply::bytes(CAR, Body::from_stream(pieces))))
+    let mut reply = Reply::bytes(CAR, Body::from_stream(pieces));
+    if let Some(length) = length {
+        reply = reply.with_header(CONTENT_LENGTH, length.into());
+    }
+    Ok(of.told(reply))
 }
 
 /// The paths of the records that the caller does not get to see.
@@ -94,11 +106,6 @@ fn hidden_records(call: &Call, did: &Did) -> Result<HashSet<String>, XrpcError> 
     }
     let hidden = call.ctx.takedowns.records(did);
     hidden.map_err(XrpcError::internal)
-}
-
-/// Makes one piece on a thread that may block. No thread waits for a slow reader.
-fn next_piece(mut export: Export) -> JoinHandle<(Option<Result<Bytes, RepoError>>, Export)> {
-    tokio::task::spawn_blocking(move || (export.next(), export))
 }
 
 async fn get_head(call: Call) -> Result<Reply, XrpcError> {
@@ -139,7 +146,7 @@ async fn get_record(call: Call) -> Result<Reply, XrpcError> {
     let proof = of
         .repos
         .proof(&of.did, &path)
-        .map_err(|e| read_error(&of.did, e))?;
+        .map_err(|e| read_error(&of.did, &e))?;
     Ok(of.told(Reply::bytes(CAR, proof)))
 }
 
@@ -151,7 +158,10 @@ async fn get_blocks(call: Call) -> Result<Reply, XrpcError> {
             "Too many cids. Max: {MAX_BLOCKS}"
         )));
     }
-    let view = of.repos.view(&of.did).map_err(|e| read_error(&of.did, e))?;
+    let view = of
+        .repos
+        .view(&of.did)
+        .map_err(|e| read_error(&of.did, &e))?;
     let mut hidden = HashSet::new();
     for path in hidden_records(&call, &of.did)? {
         let path = RecordPath::parse(&path).map_err(XrpcError::internal)?;
@@ -245,7 +255,7 @@ async fn list_blobs(call: Call) -> Result<Reply, XrpcError> {
     let cids = of
         .repos
         .list_blobs(&of.did, since.as_ref(), after.as_ref(), limit)
-        .map_err(|e| read_error(&of.did, e))?;
+        .map_err(|e| read_error(&of.did, &e))?;
     let cids: Vec<String> = cids.iter().map(Cid::to_string).collect();
     let page = match cids.last() {
         Some(last) => json!({ "cursor": last, "cids": cids }),

@@ -1,5 +1,6 @@
 //! Repositories: signed trees of records, written through one lane each, read from snapshots.
 
+mod archives;
 mod blob_index;
 mod blob_intake;
 mod blob_list;
@@ -28,6 +29,7 @@ mod usage;
 pub mod verify;
 pub mod write;
 
+pub use archives::{ArchiveError, ArchiveId, ArchiveReader, Archives};
 pub use blob_intake::{BlobIntake, BlobIntakeError, StoredBlob};
 pub use check::RepoCheck;
 pub use export::Export;
