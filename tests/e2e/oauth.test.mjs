@@ -392,11 +392,15 @@ describe('attacks', () => {
 
 describe('a confidential client', () => {
   let web, key, document
+  const seen = []
 
   before(async () => {
     key = await newKey()
     web = http.createServer((req, res) => {
-      if (req.url === '/moved.json') return res.writeHead(302, { location: '/client.json' }).end()
+      seen.push(req.url)
+      if (req.url === '/moved.json') return res.writeHead(302, { location: '/target.json' }).end()
+      // Whoever follows finds what it looked for.
+      if (req.url === '/target.json') req.url = '/moved.json'
       if (req.url === '/big.json') return res.end(' '.repeat(1 << 20))
       res.setHeader('content-type', 'application/json')
       res.end(JSON.stringify(req.url === '/jwks.json' ? { keys: [{ ...key.jwk, kid: 'k' }] } : { ...document, client_id: `${web.url}${req.url}` }))
@@ -494,6 +498,8 @@ describe('a confidential client', () => {
       app.clientId = web.url + name
       const refused = await app.push()
       assert.ok(['invalid_client', 'invalid_client_metadata'].includes(refused.error), JSON.stringify(refused))
+      assert.equal(seen.includes(name), !name.endsWith('/'), 'it was asked for')
     }
+    assert.ok(!seen.includes('/target.json'), 'a redirect was followed')
   })
 })
