@@ -17,7 +17,8 @@ export const DEAF = '8.8.4.4'
 /** What lies in the node's own network. */
 export const INSIDE = '127.0.0.1'
 
-const BASE = 'example.com'
+// Not one of those that are for examples: the official server asks nobody there.
+const BASE = 'town.net'
 let count = 0
 
 /** A web server. `paths` are the requests that it got, as `HOST/PATH`. */
