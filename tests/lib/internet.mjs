@@ -51,6 +51,13 @@ class Site {
   }
 }
 
+/** A DNS server where programs ask that were not told of another one. */
+export async function startSystemDns() {
+  const host = /^nameserver\s+([\d.]+)/m.exec(readFileSync('/etc/resolv.conf', 'utf8'))?.[1] ?? '127.0.0.1'
+  if (!host.startsWith('127.')) execFileSync('ip', ['address', 'add', `${host}/32`, 'dev', 'lo'])
+  return startDns(new Map(), new Map(), { host, port: 53 })
+}
+
 export class Internet {
   /**
    * Starts it. `answer(request, res)` is what the public server says; the one inside says the same, so that whoever
@@ -59,10 +66,7 @@ export class Internet {
   static async start(answer) {
     const internet = new Internet()
     for (const address of [PUBLIC, DEAF]) execFileSync('ip', ['address', 'add', `${address}/32`, 'dev', 'lo'])
-    // Where programs ask that were not told of a DNS server.
-    const system = /^nameserver\s+([\d.]+)/m.exec(readFileSync('/etc/resolv.conf', 'utf8'))?.[1] ?? '127.0.0.1'
-    if (!system.startsWith('127.')) execFileSync('ip', ['address', 'add', `${system}/32`, 'dev', 'lo'])
-    internet.dns = await startDns(new Map(), new Map(), { host: system, port: 53 })
+    internet.dns = await startSystemDns()
     internet.dir = await scratch('internet')
     const root = await makeRoot(internet.dir)
     const made = await makeCertificate(internet.dir, root, 'site', `DNS:*.${BASE}`, `IP:${PUBLIC}`, `IP:${INSIDE}`)
@@ -78,7 +82,7 @@ export class Internet {
     internet.public = await site(PUBLIC)
     internet.inside = await site(INSIDE)
     /** What a node needs to live in it. */
-    internet.env = { SSL_CERT_FILE: root.cert, UES_IDENTITY_DNS_SERVERS: `${system}:53` }
+    internet.env = { SSL_CERT_FILE: root.cert, UES_IDENTITY_DNS_SERVERS: internet.dns.address }
     return internet
   }
 
