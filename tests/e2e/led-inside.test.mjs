@@ -1,5 +1,6 @@
 // Addresses that strangers name, on an internet of the test's own where they would lead somewhere: documents and keys of
-// applications, hosts of handles, services of accounts. What lies in the node's network gets no connection, however they lead there.
+// applications, hosts of handles, documents of did:web, homes of lexicons, services of accounts. What lies in the node's network
+// gets no connection, however they lead there.
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { after, before, describe, it } from 'node:test'
@@ -38,6 +39,7 @@ const declare = () => {
     const own = answers.get(name + path)
     if (own) return own(res, req)
     if (path === '/.well-known/atproto-did') return res.end(DID)
+    if (path === '/.well-known/did.json') return res.end(JSON.stringify({ id: `did:web:${name}` }))
     if (path.startsWith('/xrpc/')) return res.writeHead(200, { 'content-type': 'application/json' }).end('{"answered":true}')
     const json = path === '/jwks.json' ? { keys: [{ ...key.jwk, kid: 'k' }] } : document(`https://${name}${path}`)
     res.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(json))
@@ -252,6 +254,60 @@ const declare = () => {
       await isNotFound(internet.name(INSIDE))
       await isNotFound(internet.name([DEAF, INSIDE]))
       await isFound(internet.name(PUBLIC, INSIDE))
+      nobodyInside()
+    })
+  })
+
+  describe('documents of did:web', () => {
+    const PLACE = '/.well-known/did.json'
+    const resolve = (host) => query(node, 'com.atproto.identity.resolveDid', { did: `did:web:${host}` })
+    const isNotFound = async (host, why) => {
+      const { status, message } = await resolve(host)
+      assert.ok([400, 502].includes(status), `${host} ${why}: ${status} ${message}`)
+    }
+
+    it('are read where they lie on the public internet', async () => {
+      const name = internet.name(PUBLIC)
+      assert.equal((await resolve(name)).body?.didDoc?.id, `did:web:${name}`)
+      assert.equal(asked(`${name}${PLACE}`), 1)
+    })
+
+    it('are not looked for inside, nor where they were moved', async () => {
+      const target = internet.name(PUBLIC)
+      for (const place of [`https://${target}${PLACE}`, `https://${internet.name(INSIDE)}${PLACE}`, `https://${INSIDE}${PLACE}`]) {
+        const host = internet.name(PUBLIC)
+        moved(`${host}${PLACE}`, place)
+        for (const at of [target, INSIDE]) says(`${at}${PLACE}`, { id: `did:web:${host}` })
+        await isNotFound(host, place)
+        assert.equal(asked(`${host}${PLACE}`), 1)
+      }
+      assert.equal(asked(`${target}${PLACE}`), 0)
+      for (const host of [internet.name(INSIDE), internet.name([INSIDE, DEAF]), INSIDE, 'localhost', `${internet.name(INSIDE)}%3A443`]) await isNotFound(host)
+      nobodyInside()
+    })
+  })
+
+  describe('homes of lexicons', () => {
+    /** Asks for a lexicon whose maker lives there. */
+    const ask = async (endpoint) => {
+      const domain = internet.name(PUBLIC)
+      const { did } = await serviceDid(node, { atproto_pds: { type: 'AtprotoPersonalDataServer', endpoint } })
+      internet.dns.records.set(`_lexicon.${domain}`, [`did=${did}`])
+      const nsid = `${domain.host.split('.').reverse().join('.')}.thing`
+      return query(node, 'com.atproto.lexicon.resolveLexicon', { nsid })
+    }
+    const records = (host) => internet.public.paths.filter((path) => path.startsWith(`${host}/xrpc/`)).length
+
+    it('are asked on the public internet', async () => {
+      const name = internet.name(PUBLIC)
+      await ask(`https://${name}`)
+      assert.equal(records(name), 1)
+    })
+
+    it('are not asked inside', async () => {
+      for (const host of [INSIDE, 'localhost', internet.name(INSIDE), internet.name([DEAF, INSIDE])]) {
+        for (const scheme of ['http', 'https']) assert.equal((await ask(`${scheme}://${host}`)).status, 400, `${scheme} ${host}`)
+      }
       nobodyInside()
     })
   })
