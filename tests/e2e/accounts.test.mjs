@@ -3,10 +3,13 @@ import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
 import { AtpAgent } from '@atproto/api'
 import { Secp256k1Keypair } from '@atproto/crypto'
+import { createServiceJwt } from '@atproto/xrpc-server'
 import * as plc from '@did-plc/lib'
 import { PASSWORD, newAccount, newHandle, signingKey } from '../lib/accounts.mjs'
 import { Subscription } from '../lib/firehose.mjs'
 import { refusal, startGoverned, stopGoverned } from '../lib/governed.mjs'
+import { verifiedExport } from '../lib/repos.mjs'
+import { TARGET } from '../lib/servers.mjs'
 import { call, procedure, query } from '../lib/xrpc.mjs'
 
 const POST = 'app.bsky.feed.post'
@@ -222,6 +225,37 @@ describe('moving here', () => {
     const did = 'did:plc:ewvi7nxzyoun6zhxrhs64oiz'
     const reserved = (await procedure(server, `${SERVER}.reserveSigningKey`, { did })).body.signingKey
     assert.equal((await procedure(server, `${SERVER}.reserveSigningKey`, { did })).body.signingKey, reserved)
+  })
+
+  it('signs with the key that was reserved for it', { skip: TARGET === 'pds' && 'the official server does so behind an entryway only' }, async () => {
+    const key = await Secp256k1Keypair.create()
+    const client = new plc.Client(server.plcUrl)
+    const handle = newHandle('reserved')
+    const did = await client.createDid({
+      signingKey: key.did(), handle, pds: 'https://old.example.com', rotationKeys: [key.did()], signer: key,
+    })
+    const reserve = async (body) => (await procedure(server, `${SERVER}.reserveSigningKey`, body)).body.signingKey
+    const reserved = await reserve({ did })
+    const other = await newAccount(server)
+    const aud = (await query(server, `${SERVER}.describeServer`, {})).body.did
+    const jwt = await createServiceJwt({ iss: did, aud, lxm: `${SERVER}.createAccount`, keypair: key })
+    const input = { handle, did, email: `${handle.split('.')[0]}@example.com`, password: PASSWORD }
+    const made = await procedure(server, `${SERVER}.createAccount`, input, { token: jwt })
+    assert.equal(made.status, 200, made.message)
+    const token = made.body.accessJwt
+    const wanted = (await query(server, 'com.atproto.identity.getRecommendedDidCredentials', {}, { token })).body
+    assert.deepEqual(wanted.verificationMethods, { atproto: reserved })
+    assert.notEqual(await signingKey(server, other.did), reserved, 'nobody else was given it')
+
+    const operation = await plc.createUpdateOp(await client.getLastOp(did), key, (op) => ({ ...op, ...wanted }))
+    const submitted = await procedure(server, 'com.atproto.identity.submitPlcOperation', { operation }, { token })
+    assert.equal(submitted.status, 200, submitted.message)
+    assert.equal((await call(server, 'POST', `${SERVER}.activateAccount`, { token })).status, 200)
+    const write = await procedure(server, 'com.atproto.repo.createRecord', { repo: did, collection: POST, record: post('signed') }, { token })
+    assert.equal(write.status, 200, write.message)
+    assert.equal(await signingKey(server, did), reserved)
+    assert.equal((await verifiedExport(server, did)).records.size, 1)
+    assert.notEqual(await reserve({ did }), reserved, 'it is in use')
   })
 
   it('signs an operation for who reads the account’s mail', async () => {

@@ -3,9 +3,11 @@
 import assert from 'node:assert/strict'
 import http from 'node:http'
 import { after, before, describe, it } from 'node:test'
+import { Agent } from '@atproto/api'
 import { bundle } from '../clients/index.mjs'
 import { newAccount } from '../lib/accounts.mjs'
 import { NO_BROWSER, PHONE, isReadable, startBrowser } from '../lib/browser.mjs'
+import { loopbackClient, officialClient } from '../lib/oauth.mjs'
 import { freePort } from '../lib/process.mjs'
 import { startUes } from '../lib/servers.mjs'
 
@@ -85,6 +87,39 @@ describe('a browser', { skip: NO_BROWSER }, () => {
       await context.close()
     })
   }
+
+  it('is where the official client for servers sends its users, and comes back with who they are', async () => {
+    const redirect = 'http://127.0.0.1:4999/callback'
+    const client = officialClient(node, loopbackClient(redirect, SCOPE), account)
+    const context = await browser.newContext({ viewport: PHONE, javaScriptEnabled: false })
+    const page = await context.newPage()
+    // The server that the client would be part of.
+    const back = []
+    await page.route(`${redirect}**`, (route) => {
+      back.push(new URL(route.request().url()))
+      return route.fulfill({ contentType: 'text/plain', body: 'welcome' })
+    })
+    for (const answer of ['deny', 'allow']) {
+      await page.goto((await client.authorize(account.handle, { scope: SCOPE, state: answer })).href)
+      if (answer === 'allow') {
+        assert.equal(await page.inputValue('[name=identifier]'), account.handle)
+        await page.fill('[name=password]', account.password)
+        await page.keyboard.press('Enter')
+        await page.click('button[value=allow]')
+      } else {
+        await page.click('form:has([name=do][value=deny]) button')
+      }
+      await page.waitForURL(`${redirect}**`)
+    }
+    assert.equal(back.length, 2)
+    assert.equal(back[0].searchParams.get('error'), 'access_denied')
+    const { session, state } = await client.callback(back[1].searchParams)
+    assert.deepEqual([session.did, state], [account.did, 'allow'])
+    const { data } = await new Agent(session).com.atproto.server.getSession()
+    assert.equal(data.handle, account.handle)
+    await session.signOut()
+    await context.close()
+  })
 
   it('needs no script on the pages, and shows them in no frame', async () => {
     const context = await browser.newContext({ javaScriptEnabled: false })

@@ -1,4 +1,5 @@
-// Documents of applications that lie where no stranger may send the node: nothing there is asked.
+// Documents of applications that lie where no stranger may send the node: nothing there is asked. Names that lead elsewhere each
+// time, and redirects, need a public address to begin with: `led-inside.test.mjs`.
 import assert from 'node:assert/strict'
 import net from 'node:net'
 import { after, before, describe, it } from 'node:test'
@@ -59,17 +60,14 @@ describe('documents of applications', { skip: TARGET === 'pds' && 'tests our own
     assert.deepEqual(visits, [])
   })
 
-  for (const [what, addresses] of [
-    ['that leads inside', ['127.0.0.1']],
-    ['that leads to a cloud’s own services', ['169.254.169.254']],
-    ['that leads elsewhere each time it is looked up', ['192.0.2.1', '127.0.0.1']],
+  for (const [what, address] of [
+    ['that leads inside', '127.0.0.1'],
+    ['that leads to a cloud’s own services', '169.254.169.254'],
   ]) {
     it(`by a name ${what}`, async () => {
-      const name = `rebind${asked.length}.example.com`
-      let turn = 0
+      const name = `inside${asked.length}.example.com`
       dns.addresses.set(name, () => {
-        const address = addresses[Math.min(turn++, addresses.length - 1)]
-        asked.push(`${name} ${address}`)
+        asked.push(name)
         return address
       })
       const id = `https://${name}:${inside.address().port}/client.json`
@@ -77,8 +75,7 @@ describe('documents of applications', { skip: TARGET === 'pds' && 'tests our own
         const refused = await push(id)
         assert.deepEqual([refused.status, refused.error], [400, 'invalid_client_metadata'], JSON.stringify(refused))
       }
-      assert.ok(asked.some((line) => line.startsWith(name)), 'the name was looked up')
-      assert.ok(asked.includes(`${name} ${addresses.at(-1)}`), 'the last address was given')
+      assert.ok(asked.includes(name), 'the name was looked up')
       assert.deepEqual(visits, [], 'and nobody came')
     })
   }

@@ -9,7 +9,7 @@ import * as cbor from '@ipld/dag-cbor'
 import { idResolver, newAccount, newHandle, signingKey } from '../lib/accounts.mjs'
 import { Subscription } from '../lib/firehose.mjs'
 import { Random, SEED } from '../lib/random.mjs'
-import { commit as readCommit, head, verifiedExport } from '../lib/repos.mjs'
+import { commit as readCommit, head, readBlocks, verifiedExport } from '../lib/repos.mjs'
 import { TARGET, startTarget } from '../lib/servers.mjs'
 import { procedure } from '../lib/xrpc.mjs'
 
@@ -354,6 +354,61 @@ describe('readers that misbehave', () => {
 })
 
 if (TARGET === 'ues') {
+  describe('large records, many at a time into one repository', () => {
+    // What the protocol allows a commit (Sync 1.1).
+    const MAX_BLOCKS = 2_000_000
+    const MAX_OPS = 200
+    const MAX_RECORD = 1_000_000
+    const MAX_FRAME = 5_000_000
+
+    it('come in commits that are as large as they may be, and no larger', async () => {
+      const account = await newAccount(server)
+      const sub = new Subscription(server, { cursor: await lastSeq() })
+      await sub.opened
+      const value = (bytes) => ({ $type: THING, text: 'x'.repeat(bytes) })
+      const write = (name, body) => procedure(server, `com.atproto.repo.${name}`, { repo: account.did, ...body }, { token: account.token })
+      const create = (bytes) => () => write('createRecord', { collection: THING, record: value(bytes) })
+      const apply = (count, bytes) => () =>
+        write('applyWrites', {
+          writes: Array.from({ length: count }, () => ({ $type: 'com.atproto.repo.applyWrites#create', collection: THING, value: value(bytes) })),
+        })
+      const calls = [
+        ...Array(12).fill(create(700_000)),
+        ...Array(12).fill(create(300_000)),
+        ...Array(6).fill(apply(3, 310_000)),
+        ...Array(3).fill(apply(150, 5000)),
+        ...Array(300).fill(create(10)),
+      ]
+      const answers = await Promise.all(calls.map((make) => make()))
+      const made = answers.flatMap(({ status, body, message }) => {
+        assert.equal(status, 200, message)
+        return body.uri ? [[body.uri, body.cid]] : body.results.map(({ uri, cid }) => [uri, cid])
+      })
+      assert.equal(made.length, 12 + 12 + 18 + 450 + 300)
+
+      const { cid } = await head(server, account.did)
+      await sub.until((events) => events.some((e) => e.commit?.toString() === cid))
+      await sub.close()
+      const commits = sub.frames.filter(({ t, body }) => t === '#commit' && body.repo === account.did)
+      for (const { size, body } of commits) {
+        assert.ok(body.blocks.length <= MAX_BLOCKS, `${body.blocks.length} bytes of blocks`)
+        assert.ok(body.ops.length <= MAX_OPS, `${body.ops.length} operations`)
+        assert.ok(size <= MAX_FRAME, `${size} bytes in a frame`)
+        assert.equal(body.tooBig, false)
+        const { blocks } = await readBlocks(body.blocks)
+        for (const { path, cid } of body.ops) {
+          const bytes = blocks.get(cid.toString())
+          assert.ok(bytes && bytes.length <= MAX_RECORD, path)
+        }
+      }
+      const told = commits.flatMap(({ body }) => body.ops.map(({ path, cid }) => [`at://${account.did}/${path}`, cid.toString()]))
+      assert.deepEqual(told.sort(), made.sort(), 'each record is told once')
+      const large = commits.filter(({ body }) => body.ops.length > 1 && body.blocks.length > MAX_BLOCKS / 3)
+      assert.ok(large.length > 0 && commits.length < calls.length, 'calls share commits')
+      assert.equal((await verifiedExport(server, account.did)).records.size, made.length)
+    })
+  })
+
   describe('a graceful stop', () => {
     it('lets subscribers know and loses nothing', async () => {
       const one = await startTarget()

@@ -3,24 +3,17 @@ import assert from 'node:assert/strict'
 import http from 'node:http'
 import { after, before, describe, it } from 'node:test'
 import { Agent } from '@atproto/api'
-import { NodeOAuthClient } from '@atproto/oauth-client-node'
-import { atprotoLoopbackClientMetadata } from '@atproto/oauth-types'
 import { SignJWT } from 'jose'
 import { newAccount } from '../lib/accounts.mjs'
 import { uesOk } from '../lib/cli.mjs'
 import { Browser } from '../lib/pages.mjs'
-import { RawClient, loopbackClient, newKey, random, sha256 } from '../lib/oauth.mjs'
+import { RawClient, loopbackClient, newKey, officialClient, random, sha256 } from '../lib/oauth.mjs'
 import { freePort } from '../lib/process.mjs'
 import { dataOf, startUes } from '../lib/servers.mjs'
 
 const REDIRECT = 'http://127.0.0.1:4999/callback'
 const GENERIC = 'atproto transition:generic'
 const clientId = (scope = GENERIC) => loopbackClient(REDIRECT, scope)
-
-const memory = () => {
-  const rows = new Map()
-  return { get: async (key) => rows.get(key), set: async (key, value) => void rows.set(key, value), del: async (key) => void rows.delete(key) }
-}
 
 let server, alice
 
@@ -34,24 +27,7 @@ after(() => server?.close())
 const browser = () => new Browser(server.url)
 const raw = async (scope = GENERIC, more = {}) => new RawClient(server, { clientId: clientId(scope), key: await newKey(), redirect: REDIRECT, ...more })
 
-/** The official client, pointed at this node's directory. */
-function official(scope = GENERIC) {
-  const plc = new URL(server.plcUrl)
-  return new NodeOAuthClient({
-    clientMetadata: atprotoLoopbackClientMetadata(clientId(scope)),
-    stateStore: memory(),
-    sessionStore: memory(),
-    allowHttp: true,
-    requestLock: (_key, fn) => fn(),
-    handleResolver: { resolve: async (handle) => (handle === alice.handle ? alice.did : null) },
-    plcDirectoryUrl: plc.origin,
-    fetch: (input, init) => {
-      const url = new URL(input instanceof Request ? input.url : input)
-      if (/^\/did(:|%3A)plc/.test(url.pathname)) return fetch(server.plcUrl + url.pathname, init)
-      return fetch(input, init)
-    },
-  })
-}
+const official = (scope = GENERIC) => officialClient(server, clientId(scope), alice)
 
 describe('the official client', () => {
   it('signs in through the pages, writes, refreshes, and signs out', async () => {
@@ -392,11 +368,15 @@ describe('attacks', () => {
 
 describe('a confidential client', () => {
   let web, key, document
+  const seen = []
 
   before(async () => {
     key = await newKey()
     web = http.createServer((req, res) => {
-      if (req.url === '/moved.json') return res.writeHead(302, { location: '/client.json' }).end()
+      seen.push(req.url)
+      if (req.url === '/moved.json') return res.writeHead(302, { location: '/target.json' }).end()
+      // Whoever follows finds what it looked for.
+      if (req.url === '/target.json') req.url = '/moved.json'
       if (req.url === '/big.json') return res.end(' '.repeat(1 << 20))
       res.setHeader('content-type', 'application/json')
       res.end(JSON.stringify(req.url === '/jwks.json' ? { keys: [{ ...key.jwk, kid: 'k' }] } : { ...document, client_id: `${web.url}${req.url}` }))
@@ -494,6 +474,8 @@ describe('a confidential client', () => {
       app.clientId = web.url + name
       const refused = await app.push()
       assert.ok(['invalid_client', 'invalid_client_metadata'].includes(refused.error), JSON.stringify(refused))
+      assert.equal(seen.includes(name), !name.endsWith('/'), 'it was asked for')
     }
+    assert.ok(!seen.includes('/target.json'), 'a redirect was followed')
   })
 })

@@ -142,11 +142,39 @@ describe(`a strict relay and a mirror behind it (SEED=${SEED})`, { skip: TARGET 
     await allMirrored()
   })
 
+  it('follow an owner who goes off and comes back', async () => {
+    const [, , account] = accounts
+    const tell = async (name, json) => {
+      const res = await procedure(server, `com.atproto.server.${name}`, json, { token: account.token })
+      assert.equal(res.status, 200, res.message)
+    }
+    await tell('deactivateAccount', {})
+    await until('the relay knows', async () => (await relay.status(account.did)).status === 'deactivated')
+    await until('the mirror knows', () => tap.repo(account.did).status === 'deactivated')
+    await tell('activateAccount')
+    await until('the relay knows again', async () => (await relay.status(account.did)).active === true)
+    await until('the mirror knows again', () => tap.repo(account.did).status === 'active')
+    await put(account, 'back-again', 1)
+    await allMirrored()
+  })
+
   it('flag nothing so far', async () => {
     const metrics = await relay.metrics()
     const of = (name) => [...metrics].filter(([key, value]) => key.startsWith(name) && value > 0)
     assert.ok(of('events_received_counter').length, [...metrics.keys()].join())
     assert.deepEqual(of('events_warn_counter'), [])
+  })
+
+  it('follow a node that is stopped and started again', async () => {
+    for (const account of accounts) await put(account, 'before-the-stop', 1)
+    const end = await server.program.stop()
+    assert.deepEqual([end.code, end.forced], [0, undefined], 'it ended by itself')
+    const again = await startUes({ dir: server.dir, port: server.port })
+    server.program = again.program
+    for (const account of accounts) await put(account, 'after-the-stop', 1)
+    await allMirrored()
+    const metrics = await relay.metrics()
+    assert.deepEqual([...metrics].filter(([name, value]) => name.startsWith('events_warn_counter') && value > 0), [])
   })
 
   it('follow a node that is killed while it writes, and comes back', async () => {

@@ -5,10 +5,11 @@ import { createServiceJwt } from '@atproto/xrpc-server'
 import * as plc from '@did-plc/lib'
 import { PASSWORD, newHandle } from './accounts.mjs'
 import { Service, serviceDid } from './appview.mjs'
+import { startDns } from './dns.mjs'
 import { callAs, grants } from './grants.mjs'
 import { newKey } from './oauth.mjs'
 import { freePort } from './process.mjs'
-import { startPds, startUes } from './servers.mjs'
+import { scratch, startPds, startPlc, startUes } from './servers.mjs'
 import { tokenMaker } from './session-keys.mjs'
 import { MailServer } from './smtp.mjs'
 import { call } from './xrpc.mjs'
@@ -21,8 +22,8 @@ const ADMIN_PASSWORD = 'the password of the administrator'
 const basic = (name, password) => `Basic ${Buffer.from(`${name}:${password}`).toString('base64')}`
 const ADMIN = basic('admin', ADMIN_PASSWORD)
 
-/** The moderation service that both servers trust: the same DID in both directories. */
-export async function moderator() {
+/** The moderation service that both servers trust: the same DID in both directories. So is any other service. */
+export async function moderator(services = {}) {
   const key = await Secp256k1Keypair.create()
   const op = await plc.signOperation(
     {
@@ -30,7 +31,7 @@ export async function moderator() {
       verificationMethods: { atproto: key.did(), atproto_label: key.did() },
       rotationKeys: [key.did()],
       alsoKnownAs: ['at://moderation.test'],
-      services: {},
+      services,
       prev: null,
     },
     key,
@@ -38,11 +39,56 @@ export async function moderator() {
   return { did: await plc.didForCreateOp(op), key, op }
 }
 
+// Permission sets: what they list, by name.
+const POSTS = 'app.bsky.feed.authPosts'
+const SEARCH = 'app.bsky.feed.authSearch'
+const CHATS = 'chat.bsky.convo.authChats'
+const SETS = {
+  [POSTS]: [{ resource: 'repo', collection: [POST], action: ['create'] }],
+  [SEARCH]: [{ resource: 'rpc', lxm: ['app.bsky.feed.searchPosts'], inheritAud: true }],
+  [CHATS]: [{ resource: 'rpc', lxm: ['chat.bsky.convo.listConvos'], inheritAud: true }],
+}
+
+/** Publishes the permission sets by an account of a server; gives who that is. */
+async function publishSets(server) {
+  const side = { server }
+  const { did, token } = await newPerson(side)
+  for (const [id, permissions] of Object.entries(SETS)) {
+    const main = { type: 'permission-set', permissions: permissions.map((one) => ({ type: 'permission', ...one })) }
+    const record = { $type: 'com.atproto.lexicon.schema', lexicon: 1, id, defs: { main } }
+    const json = { repo: did, collection: record.$type, rkey: id, record, validate: false }
+    await tell(side, 'com.atproto.repo.putRecord', { json, token })
+  }
+  return did
+}
+
+/** Our node, which finds permission sets by DNS. */
+async function startOurs({ env, ...options }) {
+  const dns = await startDns()
+  const server = await startUes({ ...options, env: { ...env, UES_IDENTITY_DNS_SERVERS: dns.address, UES_PROXY_ALLOW_PRIVATE_ADDRESSES: 'true' } })
+  const did = await publishSets(server)
+  for (const name of ['feed.bsky.app', 'convo.bsky.chat']) dns.records.set(`_lexicon.${name}`, [`did=${did}`])
+  server.needs = [dns]
+  return server
+}
+
+/** The official server, which is told at its start who publishes them. */
+async function startTheirs({ env }) {
+  const [plc, dir, port] = await Promise.all([startPlc(), scratch('pds'), freePort()])
+  const first = await startPds({ plc, dir, port })
+  const did = await publishSets(first)
+  await first.close()
+  const server = await startPds({ plc, dir, port, env: { ...env, PDS_LEXICON_AUTHORITY_DID: did } })
+  Object.assign(server, { keepData: false, needs: [plc] })
+  return server
+}
+
 /**
  * Our node and the official server, each with a mail server that keeps what it is sent; both trust one moderation service.
  * Reports are kept by our node, and passed on by the official server to a service, since it keeps none. Ours is the first.
+ * `envs` is what each is told besides.
  */
-export async function startPair() {
+export async function startPair(envs = [{}, {}]) {
   const mails = await Promise.all([MailServer.start(), MailServer.start()])
   const reports = await Service.start()
   reports.answer('com.atproto.moderation.createReport', (request) => ({
@@ -51,7 +97,7 @@ export async function startPair() {
   const moderation = await moderator()
   const port = await freePort()
   const servers = await Promise.all([
-    startUes({
+    startOurs({
       port,
       env: {
         UES_PUBLIC_URL: `http://127.0.0.1:${port}`,
@@ -61,9 +107,10 @@ export async function startPair() {
         UES_MODERATION_URL: reports.url,
         UES_MODERATION_DID: moderation.did,
         UES_PINS_ROLES: '',
+        ...envs[0],
       },
     }),
-    startPds({
+    startTheirs({
       env: {
         PDS_EMAIL_SMTP_URL: mails[1].url,
         PDS_EMAIL_FROM_ADDRESS: 'node@example.com',
@@ -74,6 +121,7 @@ export async function startPair() {
         PDS_MOD_SERVICE_DID: moderation.did,
         PDS_REPORT_SERVICE_URL: reports.url,
         PDS_REPORT_SERVICE_DID: REPORTS_DID,
+        ...envs[1],
       },
     }),
   ])
@@ -255,6 +303,25 @@ const SCOPES = [
   'atproto account:status?action=manage',
   'atproto identity:handle',
   'atproto identity:*',
+  // several together
+  'atproto transition:chat.bsky',
+  'atproto transition:generic transition:email',
+  'atproto transition:generic repo:app.bsky.feed.like',
+  'atproto repo:app.bsky.feed.like repo:app.bsky.feed.post?action=create',
+  'atproto repo:app.bsky.feed.post?action=create blob:image/*',
+  'atproto repo:app.bsky.feed.post?action=create&action=delete',
+  'atproto account:email identity:handle',
+  'atproto account:status?action=manage account:repo?action=manage',
+  'atproto rpc:app.bsky.feed.searchPosts?aud=* transition:chat.bsky',
+  'atproto rpc:app.bsky.actor.getPreferences?aud=* rpc:app.bsky.actor.putPreferences?aud=*',
+  'atproto rpc:chat.bsky.convo.listConvos?aud=*',
+  'atproto rpc:*?aud=did:web:appview.example.com%23bsky_appview',
+  // permission sets
+  `atproto include:${POSTS}`,
+  `atproto include:${SEARCH}?aud=did:web:appview.example.com%23bsky_appview`,
+  `atproto include:${SEARCH}?aud=did:web:elsewhere.example.com%23bsky_appview`,
+  `atproto include:${POSTS} blob:image/*`,
+  `atproto include:${CHATS}?aud=did:web:appview.example.com%23bsky_appview`,
 ]
 const granting = (send) => async (cast) => ({ target: cast.alice, send: await send(cast) })
 const GENERIC = 'atproto transition:generic'

@@ -6,10 +6,10 @@ import net from 'node:net'
 const [A, TXT] = [1, 16]
 
 /**
- * Starts it; `records` maps a name to its texts and may change. `addresses` maps one to what gives its address each time that
- * somebody asks, which nobody may keep.
+ * Starts it; `records` maps a name to its texts and may change. `addresses` maps one to what gives its address, or several, each
+ * time that somebody asks, which nobody may keep. It listens on the loopback at a free port unless it is told where.
  */
-export async function startDns(records = new Map(), addresses = new Map()) {
+export async function startDns(records = new Map(), addresses = new Map(), { host = '127.0.0.1', port = 0 } = {}) {
   const reply = (query) => {
     let at = 12
     const labels = []
@@ -19,7 +19,9 @@ export async function startDns(records = new Map(), addresses = new Map()) {
     const answer = (type, ttl, data) => Buffer.concat([Buffer.from([0xc0, 12, 0, type, 0, 1, 0, 0, 0, ttl, 0, data.length]), data])
     const answers = []
     if (type === TXT) for (const text of records.get(name) ?? []) answers.push(answer(TXT, 1, Buffer.concat([Buffer.from([text.length]), Buffer.from(text)])))
-    if (type === A && addresses.has(name)) answers.push(answer(A, 0, Buffer.from(addresses.get(name)().split('.').map(Number))))
+    if (type === A && addresses.has(name)) {
+      for (const address of [addresses.get(name)()].flat()) answers.push(answer(A, 0, Buffer.from(address.split('.').map(Number))))
+    }
     const header = Buffer.alloc(12)
     query.copy(header, 0, 0, 2)
     header.writeUInt16BE(answers.length || addresses.has(name) ? 0x8180 : 0x8183, 2)
@@ -29,7 +31,7 @@ export async function startDns(records = new Map(), addresses = new Map()) {
   }
   const socket = dgram.createSocket('udp4')
   socket.on('message', (query, from) => socket.send(reply(query), from.port, from.address))
-  socket.bind(0, '127.0.0.1')
+  socket.bind(port, host)
   await once(socket, 'listening')
   // The same by TCP, each message behind its length.
   const server = net.createServer((stream) => {
@@ -45,8 +47,8 @@ export async function startDns(records = new Map(), addresses = new Map()) {
       }
     })
   })
-  server.listen(socket.address().port, '127.0.0.1')
+  server.listen(socket.address().port, host)
   await once(server, 'listening')
   const close = () => [socket, server].forEach((one) => one.close())
-  return { records, addresses, address: `127.0.0.1:${socket.address().port}`, close }
+  return { records, addresses, address: `${host}:${socket.address().port}`, close }
 }

@@ -97,7 +97,7 @@ export const callAs =
   async (server, method, nsid, options) => {
     for (let tries = 0; ; tries++) {
       const dpop = await client.proof(method, `/xrpc/${nsid}`, { token, ...proofOptions })
-      const answer = await call(server, method, nsid, { ...options, headers: { authorization: `DPoP ${token}`, dpop } })
+      const answer = await call(server, method, nsid, { ...options, headers: { ...options?.headers, authorization: `DPoP ${token}`, dpop } })
       client.nonce = answer.headers.get('dpop-nonce') ?? client.nonce
       if (!/use_dpop_nonce/.test(answer.headers.get('www-authenticate') ?? '') || tries > 0) return answer
     }

@@ -38,6 +38,10 @@ const place = (t) => ({ collection: POST, rkey: t.rkey })
 
 // What a lexicon cannot say: which account, which record, a code that was never sent.
 const valid = {
+  'app.bsky.actor.putPreferences': () => ({ preferences: [{ $type: 'app.bsky.actor.defs#adultContentPref', enabled: false }] }),
+  'app.bsky.feed.searchPosts': () => ({ q: 'hello' }),
+  'app.bsky.notification.updateSeen': () => ({ seenAt: '2026-01-01T00:00:00.000Z' }),
+  'chat.bsky.convo.sendMessage': () => ({ convoId: '1', message: { text: 'hello' } }),
   'com.atproto.admin.deleteAccount': (t) => ({ did: t.did }),
   'com.atproto.admin.disableAccountInvites': (t) => ({ account: t.did }),
   'com.atproto.admin.disableInviteCodes': () => ({ codes: ['no-such-code'] }),

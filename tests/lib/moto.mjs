@@ -78,12 +78,25 @@ export class Moto {
     return [...text.matchAll(/<UploadId>(.*?)<\/UploadId>/g)].map(([, id]) => id)
   }
 
-  /** Puts other bytes in an object's place. */
-  async replace(key, bytes) {
+  /** Puts something into a bucket. */
+  async put(place, { headers, body } = {}) {
     // It wants to be asked by somebody, and does not check by whom.
     const authorization = 'AWS4-HMAC-SHA256 Credential=any/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=any'
-    const res = await fetch(`${this.direct}/${this.bucket}/${key}`, { method: 'PUT', body: bytes, headers: { authorization } })
-    if (!res.ok) throw new Error(`PUT ${key}: ${res.status} ${await res.text()}`)
+    const res = await fetch(`${this.direct}/${place}`, { method: 'PUT', body, headers: { authorization, ...headers } })
+    if (!res.ok) throw new Error(`PUT ${place}: ${res.status} ${await res.text()}`)
+  }
+
+  /** Puts other bytes in an object's place. */
+  replace(key, bytes) {
+    return this.put(`${this.bucket}/${key}`, { body: bytes })
+  }
+
+  /** Copies the bucket to a new one. */
+  async copy(name) {
+    await this.put(name)
+    for (const { key } of await this.objects()) {
+      await this.put(`${name}/${key}`, { headers: { 'x-amz-copy-source': `/${this.bucket}/${encodeURIComponent(key)}` } })
+    }
   }
 
   /** Ends it. */

@@ -1,13 +1,16 @@
-// `ues account migrate` as a person runs it, killed where a test says, and a watch over the account's home meanwhile.
+// Accounts that move: by the methods of every tool, or by `ues account migrate` as a person runs it, killed where a test says,
+// with a watch over the account's home meanwhile.
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { text } from 'node:stream/consumers'
 import { setTimeout as delay } from 'node:timers/promises'
+import { AtpAgent } from '@atproto/api'
 import { PASSWORD, newAccount, newHandle } from './accounts.mjs'
+import { bytes } from './repos.mjs'
 import { uesBinary } from './servers.mjs'
-import { procedure, query } from './xrpc.mjs'
+import { call, procedure, query } from './xrpc.mjs'
 
 /**
  * Runs `ues account migrate`. `at` sees each line of its output; when it gives true, the command is killed, a promise
@@ -67,6 +70,58 @@ export async function settled(server, records, blobs) {
   const preferences = [{ $type: 'app.bsky.actor.defs#adultContentPref', enabled: false }]
   ok(await procedure(server, 'app.bsky.actor.putPreferences', { preferences }, { token: account.token }))
   return { ...account, blobs: files.map(({ ref }) => ref.toString()), preferences }
+}
+
+/** Moves an account by the methods that every tool uses; both servers have a mail server. Gives its new client. */
+export async function moveByHand(account, from, to, { records } = {}) {
+  const { did, token } = account
+  const email = `${account.handle.split('.')[0]}@example.com`
+  const there = ok(await query(to, 'com.atproto.server.describeServer'))
+  const lxm = 'com.atproto.server.createAccount'
+  const { token: jwt } = ok(await query(from, 'com.atproto.server.getServiceAuth', { aud: there.did, lxm }, { token }))
+  const input = { did, handle: account.handle, email, password: PASSWORD }
+  const made = ok(await procedure(to, lxm, input, { token: jwt }))
+  const session = made.accessJwt
+  assert.equal(made.did, did)
+
+  const car = await bytes(from, 'com.atproto.sync.getRepo', { did })
+  ok(await call(to, 'POST', 'com.atproto.repo.importRepo', { raw: car, type: 'application/vnd.ipld.car', token: session }))
+  const before = ok(await query(to, 'com.atproto.server.checkAccountStatus', {}, { token: session }))
+  assert.deepEqual(
+    [before.activated, before.expectedBlobs, before.importedBlobs, before.indexedRecords],
+    [false, account.blobs.length, 0, records ?? before.indexedRecords],
+  )
+
+  let moved = 0
+  for (let cursor; ; ) {
+    const page = ok(await query(to, 'com.atproto.repo.listMissingBlobs', { limit: 5, cursor }, { token: session }))
+    for (const { cid } of page.blobs) {
+      const content = await bytes(from, 'com.atproto.sync.getBlob', { did, cid })
+      const type = 'application/octet-stream'
+      ok(await call(to, 'POST', 'com.atproto.repo.uploadBlob', { raw: content, type, token: session }))
+      moved++
+    }
+    cursor = page.cursor
+    if (!cursor || page.blobs.length === 0) break
+  }
+  assert.equal(moved, account.blobs.length)
+  const after = ok(await query(to, 'com.atproto.server.checkAccountStatus', {}, { token: session }))
+  assert.equal(after.importedBlobs, account.blobs.length)
+
+  const { preferences } = ok(await query(from, 'app.bsky.actor.getPreferences', {}, { token }))
+  ok(await procedure(to, 'app.bsky.actor.putPreferences', { preferences }, { token: session }))
+
+  ok(await call(from, 'POST', 'com.atproto.identity.requestPlcOperationSignature', { token }))
+  const letter = await from.mail.token(email)
+  const wanted = ok(await query(to, 'com.atproto.identity.getRecommendedDidCredentials', {}, { token: session }))
+  const { operation } = ok(await procedure(from, 'com.atproto.identity.signPlcOperation', { token: letter, ...wanted }, { token }))
+  ok(await procedure(to, 'com.atproto.identity.submitPlcOperation', { operation }, { token: session }))
+  ok(await call(to, 'POST', 'com.atproto.server.activateAccount', { token: session }))
+  ok(await procedure(from, 'com.atproto.server.deactivateAccount', {}, { token }))
+
+  const agent = new AtpAgent({ service: to.url })
+  await agent.login({ identifier: account.handle, password: PASSWORD })
+  return agent
 }
 
 /** The line by which a step reports that it is done. */

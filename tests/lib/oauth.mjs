@@ -1,6 +1,9 @@
-// A client of the authorisation server, made by hand so that each part of a request can be wrong. Signatures are by `jose`.
+// Clients of the authorisation server: the official one, and one made by hand so that each part of a request can be wrong.
+// Signatures are by `jose`.
 import assert from 'node:assert/strict'
 import { createHash, randomBytes } from 'node:crypto'
+import { NodeOAuthClient } from '@atproto/oauth-client-node'
+import { atprotoLoopbackClientMetadata } from '@atproto/oauth-types'
 import { SignJWT, calculateJwkThumbprint, exportJWK, generateKeyPair } from 'jose'
 
 export const sha256 = (text) => createHash('sha256').update(text).digest('base64url')
@@ -16,6 +19,30 @@ export async function newKey() {
 /** The id of a client on this computer. */
 export const loopbackClient = (redirect, scope) =>
   `http://localhost?${new URLSearchParams({ redirect_uri: redirect, scope })}`
+
+const memory = () => {
+  const rows = new Map()
+  return { get: async (key) => rows.get(key), set: async (key, value) => void rows.set(key, value), del: async (key) => void rows.delete(key) }
+}
+
+/** The official client, pointed at a node's directory, for one account. */
+export function officialClient(server, clientId, account) {
+  const plc = new URL(server.plcUrl)
+  return new NodeOAuthClient({
+    clientMetadata: atprotoLoopbackClientMetadata(clientId),
+    stateStore: memory(),
+    sessionStore: memory(),
+    allowHttp: true,
+    requestLock: (_key, fn) => fn(),
+    handleResolver: { resolve: async (handle) => (handle === account.handle ? account.did : null) },
+    plcDirectoryUrl: plc.origin,
+    fetch: (input, init) => {
+      const url = new URL(input instanceof Request ? input.url : input)
+      if (/^\/did(:|%3A)plc/.test(url.pathname)) return fetch(server.plcUrl + url.pathname, init)
+      return fetch(input, init)
+    },
+  })
+}
 
 export class RawClient {
   nonce = undefined

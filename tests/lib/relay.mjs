@@ -24,8 +24,8 @@ const AROUND = /dialing failed|host connection failed|failed to read message fro
 const isAbout = ({ level, msg, rev, prevRev }) =>
   ['WARN', 'ERROR'].includes(level) && !AROUND.test(msg) && !(msg === 'dropping commit with old rev' && rev === prevRev)
 
-/** A strict relay that follows a node. */
-export async function startRelay(server) {
+/** A strict relay that follows a node, and other servers that share its directory. */
+export async function startRelay(server, ...others) {
   const dir = await scratch('relay')
   await mkdir(path.join(dir, 'persist'))
   const port = await freePort()
@@ -55,7 +55,7 @@ export async function startRelay(server) {
   const db = new DatabaseSync(file)
   const insert = `insert into host(created_at, updated_at, hostname, no_ssl, trusted, account_limit, last_seq, status)
     values(datetime('now'), datetime('now'), ?, 1, 1, 100000, 1, 'active')`
-  db.prepare(insert).run(`localhost:${server.port}`)
+  for (const { port } of [server, ...others]) db.prepare(insert).run(`localhost:${port}`)
   db.close()
   const relay = new Server({ kind: 'relay', url, port, dir, program: await start() })
 

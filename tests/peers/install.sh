@@ -2,10 +2,10 @@
 # Installs the software that the end-to-end tests and the benchmarks run against:
 # node 22 (the newest AT Protocol packages need it), the npm packages of tests/package-lock.json, Kubo,
 # IPFS-Cluster, the NATS server, AT Protocol's relay and tap, Apache Cassandra, Schemathesis, an S3 server (moto), an
-# ACME server (Pebble), and what networks of namespaces are made with.
+# ACME server (Pebble), what networks of namespaces are made with, and a web server to stand before a node (nginx).
 #   install.sh          everything
 #   install.sh PEER…    the named ones: npm, kubo, ipfs-cluster, nats, indigo, cassandra,
-#                       schemathesis, moto, pebble, namespaces
+#                       schemathesis, moto, pebble, namespaces, nginx
 # Idempotent: each step leaves a stamp named after its inputs and is skipped while the stamp is right.
 # Everything lands in .peers/ and tests/node_modules/, which git ignores.
 set -euo pipefail
@@ -224,10 +224,18 @@ install_namespaces() {
   say "ready: $(nft --version)"
 }
 
-[ $# -gt 0 ] || set -- npm kubo ipfs-cluster nats indigo cassandra schemathesis moto pebble namespaces
+install_nginx() {
+  if ! command -v nginx >/dev/null && ! debian nginx; then
+    say "not installed: nginx; the test that needs it is skipped"
+    return
+  fi
+  say "ready: $(nginx -v 2>&1)"
+}
+
+[ $# -gt 0 ] || set -- npm kubo ipfs-cluster nats indigo cassandra schemathesis moto pebble namespaces nginx
 for peer in "$@"; do
   case "$peer" in
-  npm | kubo | ipfs-cluster | nats | indigo | cassandra | schemathesis | moto | pebble | namespaces) "install_$peer" ;;
-  *) say "no peer is called $peer: npm, kubo, ipfs-cluster, nats, indigo, cassandra, schemathesis, moto, pebble, namespaces"; exit 2 ;;
+  npm | kubo | ipfs-cluster | nats | indigo | cassandra | schemathesis | moto | pebble | namespaces | nginx) "install_$peer" ;;
+  *) say "no peer is called $peer: npm, kubo, ipfs-cluster, nats, indigo, cassandra, schemathesis, moto, pebble, namespaces, nginx"; exit 2 ;;
   esac
 done
