@@ -101,6 +101,36 @@ const declare = () => {
     })
   }
 
+  it('are given as soon as the record is there, to whoever asked too early', async () => {
+    for (const side of sides) {
+      const handle = domain(side.account, {})
+      assert.deepEqual(gist(await update(side, handle)), REFUSED, side.server.kind)
+      internet.dns.records.set(`_atproto.${handle}`, [`did=${side.account.did}`])
+      const got = await update(side, handle)
+      assert.equal(got.status, 200, `${side.server.kind}: ${got.message}`)
+    }
+  })
+
+  it('are given as soon as the record names the account, whomever it named before', async () => {
+    for (const side of sides) {
+      const handle = domain(side.account, { texts: () => [`did=${OTHER}`] })
+      // Somebody asked whose it is.
+      assert.deepEqual((await query(side.server, 'com.atproto.identity.resolveHandle', { handle })).body, { did: OTHER })
+      internet.dns.records.set(`_atproto.${handle}`, [`did=${side.account.did}`])
+      const got = await update(side, handle)
+      assert.equal(got.status, 200, `${side.server.kind}: ${got.message}`)
+    }
+  })
+
+  it('are not given any more once the record has gone', async () => {
+    for (const side of sides) {
+      const handle = domain(side.account, { texts: (did) => [`did=${did}`] })
+      assert.deepEqual((await query(side.server, 'com.atproto.identity.resolveHandle', { handle })).body, { did: side.account.did })
+      internet.dns.records.delete(`_atproto.${handle}`)
+      assert.deepEqual(gist(await update(side, handle)), REFUSED, side.server.kind)
+    }
+  })
+
   it('belong to one account', async () => {
     for (const side of sides) {
       const handle = domain(side.account, { texts: (did) => [`did=${did}`] })
@@ -148,9 +178,8 @@ const declare = () => {
 
     it('of an identity that is there keep its domain, when that names it', async () => {
       for (const { server } of sides) {
-        const stranger = await identity(server)
-        assert.deepEqual(gist(await stranger.make()), REFUSED, server.kind)
         const { did, handle, make } = await identity(server)
+        assert.deepEqual(gist(await make()), REFUSED, server.kind)
         internet.dns.records.set(`_atproto.${handle}`, [`did=${did}`])
         const made = await make()
         assert.deepEqual([made.status, made.body.did, made.body.handle], [200, did, handle], `${server.kind}: ${made.message}`)

@@ -18,7 +18,7 @@ export async function startDns(records = new Map(), addresses = new Map(), { hos
     const [name, type] = [labels.join('.').toLowerCase(), query.readUInt16BE(at + 1)]
     const answer = (type, ttl, data) => Buffer.concat([Buffer.from([0xc0, 12, 0, type, 0, 1, 0, 0, 0, ttl, 0, data.length]), data])
     const answers = []
-    if (type === TXT) for (const text of records.get(name) ?? []) answers.push(answer(TXT, 1, Buffer.concat([Buffer.from([text.length]), Buffer.from(text)])))
+    if (type === TXT) for (const text of records.get(name) ?? []) answers.push(answer(TXT, 0, Buffer.concat([Buffer.from([text.length]), Buffer.from(text)])))
     if (type === A && addresses.has(name)) {
       for (const address of [addresses.get(name)()].flat()) answers.push(answer(A, 0, Buffer.from(address.split('.').map(Number))))
     }

@@ -254,7 +254,7 @@ async fn check<'a>(ctx: &Context, new: &NewAccount<'a>) -> Result<Wanted<'a>, Re
             return Err(About::Handle.refuses(error));
         }
         (Allowed::Foreign(handle), Some(did)) => {
-            let found = ctx.identities.resolve_handle(&handle).await.ok();
+            let found = ctx.identities.refresh_handle(&handle).await.ok();
             if found.as_ref().map(Did::as_str) != Some(did) {
                 let error = XrpcError::invalid("External handle did not resolve to DID");
                 return Err(About::Handle.refuses(error));

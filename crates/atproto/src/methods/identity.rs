@@ -99,7 +99,7 @@ pub async fn change_handle_as(
     let handle = match allowed {
         Allowed::Own(handle) => handle,
         Allowed::Foreign(handle) => {
-            let found = ctx.identities.resolve_handle(&handle).await.ok();
+            let found = ctx.identities.refresh_handle(&handle).await.ok();
             if found.as_ref() != Some(did) {
                 return Err(XrpcError::invalid("External handle did not resolve to DID"));
             }

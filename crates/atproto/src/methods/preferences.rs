@@ -7,6 +7,7 @@ use ues_repo::syntax::Did;
 
 use crate::accounts::Scope;
 use crate::lifecycle;
+use crate::oauth::permit_rpc;
 use crate::preferences::PreferenceError;
 use crate::proxy::{ProxyError, proxy_to, query};
 use crate::xrpc::{Auth, Call, Caller, Method, Reply, XrpcError};
@@ -47,9 +48,12 @@ async fn get_preferences(call: Call) -> Result<Reply, XrpcError> {
     let (did, full) = if moderates {
         (named_account(&call)?, true)
     } else {
+        permit_own(&call, GET)?;
         let session = call.session()?;
         (session.did.clone(), session.scope == Scope::Access)
     };
+    let account = lifecycle::account(&call.ctx, &did)?;
+    account.ok_or_else(|| XrpcError::named("NotFound", "Repo not found"))?;
     let preferences = call.ctx.preferences.get(&did, full);
     Reply::json(&json!({ "preferences": preferences.map_err(error)? }))
 }
@@ -61,10 +65,18 @@ fn named_account(call: &Call) -> Result<Did, XrpcError> {
     let mut pairs = form_urlencoded::parse(query.as_bytes());
     let did = pairs.find(|(name, _)| name == "did");
     let did = did.and_then(|(_, did)| Did::parse(&did).ok());
-    let did = did.ok_or_else(|| XrpcError::invalid("Invalid or missing did parameter"))?;
-    let account = lifecycle::account(&call.ctx, &did)?;
-    account.ok_or_else(|| XrpcError::named("NotFound", "Repo not found"))?;
-    Ok(did)
+    did.ok_or_else(|| XrpcError::invalid("Invalid or missing did parameter"))
+}
+
+/// Fails unless an application was granted the method for the AppView that the preferences are kept for.
+fn permit_own(call: &Call, nsid: &str) -> Result<(), XrpcError> {
+    match &call.ctx.config.appview {
+        Some(own) => {
+            let audience = format!("{}#bsky_appview", own.service.did);
+            permit_rpc(call.session()?, nsid, &audience)
+        }
+        None => Ok(()),
+    }
 }
 
 #[derive(Deserialize)]
@@ -78,6 +90,7 @@ async fn put_preferences(mut call: Call) -> Result<Reply, XrpcError> {
             "preferences are kept by this node and not passed on: leave out the header atproto-proxy",
         ));
     }
+    permit_own(&call, PUT)?;
     let input: PutInput = call.take_input()?;
     let session = call.session()?;
     let full = session.scope == Scope::Access;
