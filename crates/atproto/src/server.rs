@@ -268,7 +268,7 @@ impl Server {
         relays::start(&self.ctx);
         let hub = self.ctx.hub.clone();
         let router = self.router();
-        let connections = self.ctx.config.connections.clone();
+        let config = self.ctx.config.clone();
         let mut doors = Vec::new();
         let plain = match tls {
             None => router,
@@ -286,7 +286,7 @@ impl Server {
             tls: None,
             router: plain,
         });
-        let served = crate::serve::serve(doors, &connections, shutdown, || hub.stop()).await;
+        let served = crate::serve::serve(doors, &config, shutdown, || hub.stop()).await;
         self.stop();
         served
     }
