@@ -233,6 +233,10 @@ impl Server {
         for app in &self.apps {
             router = router.merge(app.routes(&self.ctx));
         }
+        let pages = get(web::missing).with_state::<()>(self.ctx.clone());
+        let router = router
+            .method_not_allowed_fallback(any(web::wrong_method).with_state::<()>(self.ctx.clone()))
+            .fallback_service(pages);
         let cors = CorsLayer::new()
             .allow_origin(Any)
             .allow_methods(AllowMethods::mirror_request())
