@@ -308,6 +308,51 @@ describe('takedowns', () => {
   })
 })
 
+describe('suspensions', { skip: ours }, () => {
+  it('take an account off the network until their term is over', async () => {
+    const { agent, did, handle, token } = await newAccount(server)
+    await agent.com.atproto.repo.createRecord({ repo: did, collection: POST, rkey: '3jzfcijpj2z2a', record: post('rude') })
+    const data = dataOf(server)
+    const run = (...args) => uesOk(data, [...args, '--json']).then((text) => JSON.parse(text))
+    const stream = new Subscription(server)
+    await stream.opened
+    const told = (active) => stream.until((events) => events.findLast((e) => e.t === '#account' && e.did === did && e.active === active))
+    const done = await run('admin', 'suspend', handle, '--for', '6s', '--reason', 'rude')
+    assert.deepEqual([done.did, done.status, done.suspension.reason], [did, 'suspended', 'rude'])
+    assert.equal((await told(false)).status, 'suspended')
+    for (const name of ['getRepo', 'getLatestCommit', 'listBlobs']) {
+      assert.deepEqual(refusal(await query(server, `com.atproto.sync.${name}`, { did })), { status: 400, error: 'RepoSuspended' }, name)
+    }
+    assert.deepEqual((await query(server, 'com.atproto.sync.getRepoStatus', { did })).body, { did, active: false, status: 'suspended' })
+    const record = { repo: did, collection: POST, rkey: '3jzfcijpj2z2a' }
+    assert.equal((await query(server, 'com.atproto.repo.getRecord', record)).status, 400)
+    assert.deepEqual(refusal(await query(server, 'com.atproto.repo.describeRepo', record)), { status: 400, error: 'RepoSuspended' })
+    const write = () => procedure(server, 'com.atproto.repo.createRecord', { repo: did, collection: POST, record: post('x') }, { token })
+    assert.deepEqual(refusal(await write()), { status: 401, error: 'AccountTakedown' })
+    await assert.rejects(login(handle), { status: 401 })
+    const standing = await run('admin', 'subject', handle)
+    assert.deepEqual([standing.takedown.applied, standing.suspended.applied, standing.suspended.ref], [false, true, 'rude'])
+    assert.equal((await run('account', 'show', handle)).status, 'suspended')
+
+    await told(true)
+    assert.equal((await query(server, 'com.atproto.sync.getRepo', { did })).status, 200)
+    assert.equal((await write()).status, 200)
+    stream.socket.close()
+
+    await run('admin', 'suspend', handle)
+    assert.deepEqual(refusal(await query(server, 'com.atproto.sync.getRepo', { did })), { status: 400, error: 'RepoSuspended' })
+    await run('admin', 'suspend', handle, '--lift')
+    assert.equal((await query(server, 'com.atproto.sync.getRepo', { did })).status, 200)
+    const acts = (await run('admin', 'audit')).filter((a) => a.subject === did).reverse()
+    assert.deepEqual(acts.map((a) => [a.what, a.place, a.details.suspended]), [
+      ['suspendAccount', 'cli', true], ['suspendAccount', 'cli', true], ['suspendAccount', 'cli', false],
+    ])
+    for (const args of [['--for', '7'], ['--for', '0d'], ['--until', 'tomorrow'], ['--until', '2001-01-01T00:00:00Z'], ['--lift']]) {
+      assert.notEqual((await ues(data, ['admin', 'suspend', handle, ...args])).code, 0, args.join(' '))
+    }
+  })
+})
+
 describe('what the operator sees', { skip: ours }, () => {
   it('reports, which owners make', async () => {
     const [a, b] = [await newAccount(server), await newAccount(server)]
@@ -336,7 +381,12 @@ describe('what the operator sees', { skip: ours }, () => {
     await run('admin', 'uninvite', code)
     assert.equal((await run('admin', 'invites')).find((c) => c.code === code).disabled, true)
     await run('admin', 'write', handle, 'Hello', '--subject', 'S')
-    assert.equal((await run('admin', 'search', handle.split('.')[0]))[0].did, did)
+    for (const part of [handle.split('.')[0], did.slice(8, 24).toUpperCase(), addressOf({ handle })]) {
+      assert.deepEqual((await run('admin', 'search', part)).map((a) => a.did), [did], part)
+    }
+    assert.deepEqual(await run('admin', 'search', 'nobody at all'), [])
+    const events = (await uesOk(data, ['--json', 'admin', 'events', handle])).trim().split('\n').map((line) => JSON.parse(line))
+    assert.ok(events.every((e) => e.did === did) && events.some((e) => e.ops?.[0]?.path === `${POST}/3jzfcijpj2z2a`))
     const sessions = await run('account', 'sessions', handle)
     assert.equal(sessions.length, 0, 'a takedown ends them')
     const again = await login(handle)
@@ -352,6 +402,7 @@ describe('what the operator sees', { skip: ours }, () => {
       ['updateSubjectStatus', 'operator'], ['createInviteCodes', 'operator'], ['disableInviteCodes', 'operator'],
       ['sendEmail', 'operator'], ['endSessions', 'operator'],
     ])
+    assert.deepEqual(new Set(mine.map((a) => a.place)), new Set(['cli']))
     assert.deepEqual(mine[0].details, { ref: 'rude', takedown: true })
     assert.ok(written.cid)
     const wrong = await ues(data, ['admin', 'takedown', 'nobody.test'])

@@ -41,6 +41,7 @@ use crate::proxy;
 use crate::relays;
 use crate::remote_blobs::RemoteBlobs;
 use crate::serve::Door;
+use crate::suspensions::Suspensions;
 use crate::tls::{Redirect, Tls};
 use crate::upkeep;
 use crate::web;
@@ -140,6 +141,7 @@ impl Server {
             seal: Seal::new(&node_keys.accounts),
             admins: node_keys.admins,
             takedowns: Takedowns::open(&store)?,
+            suspensions: Suspensions::open(&store)?,
             labels: Labels::open(&store, labeler)?,
             reports: Journal::open(&store, "moderation_reports")?,
             acts: Journal::open(&store, "admin_acts")?,
