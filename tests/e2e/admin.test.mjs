@@ -276,6 +276,52 @@ describe('takedowns', () => {
     assert.deepEqual(refusal(await query(server, `${NS}.getSubjectStatus`, { uri: `at://${did}/${POST}/3jzfcijpj2zzz` }, { token: ADMIN })), NOT_FOUND)
   })
 
+  it('of a record keep it from followers, who get the state instead', { skip: ours }, async () => {
+    const { agent, did, token } = await newAccount(server)
+    const [spam, later] = [`spam ${did}`, `also spam ${did}`]
+    const path = `${POST}/3jzfcijpj2z2a`
+    const create = (rkey, text) => agent.com.atproto.repo.createRecord({ repo: did, collection: POST, rkey, record: post(text) })
+    await create('3jzfcijpj2z2a', spam)
+    await create('3jzfcijpj2z2b', 'harmless')
+    const live = new Subscription(server)
+    await live.opened
+    const commits = async (stream) => {
+      const mark = await newAccount(server)
+      await stream.until((events) => events.some((e) => e.t === '#commit' && e.repo === mark.did))
+      stream.socket.close()
+      return stream.events.filter((e) => (e.did ?? e.repo) === did && ['#commit', '#sync'].includes(e.t))
+    }
+    const past = () => commits(new Subscription(server, { cursor: 0 }))
+    const before = await past()
+    const subject = { $type: 'com.atproto.repo.strongRef', uri: `at://${did}/${path}`, cid: before.find((e) => e.ops?.[0]?.path === path).ops[0].cid.toString() }
+    await setStatus({ subject, takedown: { applied: true } })
+    await agent.com.atproto.repo.putRecord({ repo: did, collection: POST, rkey: '3jzfcijpj2z2a', record: post(later) })
+
+    const holds = (events, text) => events.some((e) => Buffer.from(e.blocks).includes(text))
+    const news = await commits(live)
+    const seen = await past()
+    assert.ok(holds(before, spam) && !holds(seen, spam) && !holds(seen, later) && holds(seen, 'harmless'))
+    assert.ok(!holds(news, later))
+    assert.deepEqual(news.map((e) => e.t), ['#sync'])
+    // The same numbers and revisions, in the same order: no event is missing.
+    const names = (events) => events.map((e) => [e.seq, e.rev])
+    assert.deepEqual(names(seen.slice(0, before.length)), names(before))
+    assert.deepEqual(seen.map((e) => e.t), ['#commit', '#sync', '#sync', '#commit', '#sync'])
+    const { readCarWithRoot, verifyCommitSig } = await import('@atproto/repo')
+    for (const [i, event] of seen.entries()) {
+      const { root, blocks } = await readCarWithRoot(event.blocks)
+      const commit = (await import('@ipld/dag-cbor')).decode(blocks.get(root))
+      assert.deepEqual([commit.did, commit.rev], [did, event.rev])
+      assert.ok(await verifyCommitSig(commit, await signingKey(server, did)))
+      if (event.t === '#sync') assert.equal([...blocks.entries()].length, 1)
+      // A commit goes on from the revision of what came before it, whichever kind that was.
+      else if (i > 0) assert.equal(event.since, seen[i - 1].rev)
+    }
+    assert.equal((await query(server, 'com.atproto.sync.getRepo', { did }, { token })).status, 200)
+    await setStatus({ subject, takedown: { applied: false } })
+    assert.deepEqual((await past()).map((e) => e.t), ['#commit', '#sync', '#commit', '#commit', '#commit'])
+  })
+
   it('hide a blob, which cannot be uploaded again', async () => {
     const { agent, did } = await newAccount(server)
     const bytes = new TextEncoder().encode(`a picture of ${did}`)

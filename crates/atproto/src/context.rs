@@ -89,7 +89,7 @@ pub struct Parts {
     /// Who administers the node.
     pub admins: Admins,
     /// What is taken down within repositories.
-    pub takedowns: Takedowns,
+    pub takedowns: Arc<Takedowns>,
     /// When suspensions of accounts end.
     pub suspensions: Suspensions,
     /// Whose past the event stream does not tell any more.

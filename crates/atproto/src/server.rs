@@ -26,7 +26,7 @@ use crate::app::{App, Apps, Boxed};
 use crate::census::{Census, CensusTaker};
 use crate::config::{Config, PlcMode};
 use crate::context::{Context, Parts};
-use crate::firehose::Hub;
+use crate::firehose::{Hub, Told};
 use crate::identity::{Identities, IdentityError};
 use crate::labels::{Labeler, Labels};
 use crate::limits::Limiter;
@@ -118,7 +118,10 @@ impl Server {
         let census = Census::default();
         let taker = CensusTaker::open(store.clone(), repos.clone(), census.clone())?;
         let oauth = OAuth::open(&config, &store, &node_keys.sessions, &service_did)?;
-        let withheld = Arc::new(Withheld::open(&store)?);
+        let told = Told {
+            withheld: Arc::new(Withheld::open(&store)?),
+            takedowns: Arc::new(Takedowns::open(&store)?),
+        };
         let labeler = Labeler {
             did: config.labeler_did(),
             key: node_keys.labels,
@@ -140,7 +143,7 @@ impl Server {
             outbox: Outbox::open(&store)?,
             seal: Seal::new(&node_keys.accounts),
             admins: node_keys.admins,
-            takedowns: Takedowns::open(&store)?,
+            takedowns: Arc::clone(&told.takedowns),
             suspensions: Suspensions::open(&store)?,
             labels: Labels::open(&store, labeler)?,
             reports: Journal::open(&store, "moderation_reports")?,
@@ -148,12 +151,8 @@ impl Server {
             reserved_keys: AccountKeys::open_reserved(&store, &node_keys.accounts)?,
             proxy: proxy::Clients::new(config.proxy.clone()),
             limiter: Limiter::new(config.rate_limits.clone()),
-            hub: Hub::new(
-                store.clone(),
-                config.firehose.clone(),
-                Arc::clone(&withheld),
-            ),
-            withheld,
+            withheld: Arc::clone(&told.withheld),
+            hub: Hub::new(store.clone(), config.firehose.clone(), told),
             clock: TidClock::random(),
             service_did,
             lexicons,
