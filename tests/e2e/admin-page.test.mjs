@@ -39,7 +39,7 @@ const assertHarmless = (page) => {
   assert.doesNotMatch(page.html, /<script|<img|onerror=alert\(2\)>/)
 }
 
-const SECTIONS = ['', '/accounts', '/invites', '/mails', '/reports', '/labels', '/audit'].map((name) => `/admin${name}`)
+const SECTIONS = ['', '/accounts', '/invites', '/mails', '/reports', '/labels', '/events', '/storage', '/audit'].map((name) => `/admin${name}`)
 
 describe('who is let in', () => {
   it('shows the password or the operator secret', async () => {
@@ -233,6 +233,26 @@ describe('accounts', () => {
     assert.deepEqual([(await lastAct('setQuota')).place, (await lastAct('setQuota')).details], ['page', { blobBytes: null }])
   })
 
+  it('are suspended for some days, and let off', async () => {
+    const browser = await signedIn()
+    const { did } = await newAccount(server)
+    const page = await browser.get(accountPath(did))
+    for (const days of ['', '0', '-1', '3651', 'x']) {
+      assert.match((await browser.submit(page, 'suspend', { days })).html, /role="alert"/, days)
+    }
+    const held = await browser.submit(page, 'suspend', { days: '7', reason: EVIL })
+    assertHarmless(held)
+    assert.match(held.html, /<dd id="status" class="suspended">suspended/)
+    assert.match(held.html, /<dd id="suspended">until \d{4}-/)
+    assert.deepEqual(refusal(await query(server, 'com.atproto.sync.getRepo', { did })), { status: 400, error: 'RepoSuspended' })
+    const act = await lastAct('suspendAccount')
+    assert.deepEqual([act.subject, act.place, act.details.reason], [did, 'page', EVIL])
+    assert.ok(Math.abs(Date.parse(act.details.until) - Date.now() - 7 * 86_400_000) < 600_000)
+    await browser.submit(held, 'lift')
+    assert.equal((await query(server, 'com.atproto.sync.getRepo', { did })).status, 200)
+    assert.deepEqual((await lastAct('suspendAccount')).details, { suspended: false })
+  })
+
   it('are deleted once their handle was typed', async () => {
     const browser = await signedIn()
     const { did, handle } = await newAccount(server)
@@ -265,6 +285,36 @@ describe('invites', () => {
     }
     const act = await lastAct('createInviteCodes')
     assert.deepEqual([act.subject, act.place, act.details], [did, 'page', { codes: 2, uses: 3 }])
+  })
+})
+
+describe('events and storage', () => {
+  it('show what an account did, and how much it takes', async () => {
+    const browser = await signedIn()
+    const [a, b] = [await newAccount(server), await newAccount(server)]
+    for (const { agent, did } of [a, b]) {
+      const record = { $type: POST, text: EVIL, createdAt: new Date().toISOString() }
+      await agent.com.atproto.repo.createRecord({ repo: did, collection: POST, rkey: '3jzfcijpj2z2a', record })
+    }
+    const all = await browser.get('/admin/events')
+    assertHarmless(all)
+    assert.ok(all.html.includes(a.handle) && all.html.includes(b.handle))
+    for (const account of [a.did, `@${a.handle}`]) {
+      const mine = await browser.get(`/admin/events?account=${encodeURIComponent(account)}`)
+      assert.ok(mine.html.includes(`create ${POST}/3jzfcijpj2z2a`) && !mine.html.includes(b.handle))
+      assert.deepEqual([...mine.html.matchAll(/<td>(commit|sync|account|identity)<\/td>/g)].map((m) => m[1]).at(-1), 'identity')
+    }
+    const number = Number(/<tr><td>(\d+)<\/td>/.exec((await browser.get('/admin/events')).html)[1])
+    const before = (await browser.get(`/admin/events?before=${number}`)).html
+    assert.equal(Number(/<tr><td>(\d+)<\/td>/.exec(before)[1]), number - 1)
+    assert.equal((await browser.get('/admin/events?account=nobody.test')).status, 400)
+
+    await a.agent.uploadBlob(new Uint8Array(400_000), { encoding: 'application/octet-stream' })
+    const storage = await browser.get('/admin/storage')
+    assertHarmless(storage)
+    const [, largest] = /Largest accounts[\s\S]*?<tbody>\s*(<tr>.*?<\/tr>)/.exec(storage.html)
+    assert.ok(largest.includes(a.handle) && largest.includes('400 kB'), largest)
+    assert.match(storage.html, /<td>the event log<\/td><td>\d/)
   })
 })
 

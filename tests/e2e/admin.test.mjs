@@ -276,6 +276,52 @@ describe('takedowns', () => {
     assert.deepEqual(refusal(await query(server, `${NS}.getSubjectStatus`, { uri: `at://${did}/${POST}/3jzfcijpj2zzz` }, { token: ADMIN })), NOT_FOUND)
   })
 
+  it('of a record keep it from followers, who get the state instead', { skip: ours }, async () => {
+    const { agent, did, token } = await newAccount(server)
+    const [spam, later] = [`spam ${did}`, `also spam ${did}`]
+    const path = `${POST}/3jzfcijpj2z2a`
+    const create = (rkey, text) => agent.com.atproto.repo.createRecord({ repo: did, collection: POST, rkey, record: post(text) })
+    await create('3jzfcijpj2z2a', spam)
+    await create('3jzfcijpj2z2b', 'harmless')
+    const live = new Subscription(server)
+    await live.opened
+    const commits = async (stream) => {
+      const mark = await newAccount(server)
+      await stream.until((events) => events.some((e) => e.t === '#commit' && e.repo === mark.did))
+      stream.socket.close()
+      return stream.events.filter((e) => (e.did ?? e.repo) === did && ['#commit', '#sync'].includes(e.t))
+    }
+    const past = () => commits(new Subscription(server, { cursor: 0 }))
+    const before = await past()
+    const subject = { $type: 'com.atproto.repo.strongRef', uri: `at://${did}/${path}`, cid: before.find((e) => e.ops?.[0]?.path === path).ops[0].cid.toString() }
+    await setStatus({ subject, takedown: { applied: true } })
+    await agent.com.atproto.repo.putRecord({ repo: did, collection: POST, rkey: '3jzfcijpj2z2a', record: post(later) })
+
+    const holds = (events, text) => events.some((e) => Buffer.from(e.blocks).includes(text))
+    const news = await commits(live)
+    const seen = await past()
+    assert.ok(holds(before, spam) && !holds(seen, spam) && !holds(seen, later) && holds(seen, 'harmless'))
+    assert.ok(!holds(news, later))
+    assert.deepEqual(news.map((e) => e.t), ['#sync'])
+    // The same numbers and revisions, in the same order: no event is missing.
+    const names = (events) => events.map((e) => [e.seq, e.rev])
+    assert.deepEqual(names(seen.slice(0, before.length)), names(before))
+    assert.deepEqual(seen.map((e) => e.t), ['#commit', '#sync', '#sync', '#commit', '#sync'])
+    const { readCarWithRoot, verifyCommitSig } = await import('@atproto/repo')
+    for (const [i, event] of seen.entries()) {
+      const { root, blocks } = await readCarWithRoot(event.blocks)
+      const commit = (await import('@ipld/dag-cbor')).decode(blocks.get(root))
+      assert.deepEqual([commit.did, commit.rev], [did, event.rev])
+      assert.ok(await verifyCommitSig(commit, await signingKey(server, did)))
+      if (event.t === '#sync') assert.equal([...blocks.entries()].length, 1)
+      // A commit goes on from the revision of what came before it, whichever kind that was.
+      else if (i > 0) assert.equal(event.since, seen[i - 1].rev)
+    }
+    assert.equal((await query(server, 'com.atproto.sync.getRepo', { did }, { token })).status, 200)
+    await setStatus({ subject, takedown: { applied: false } })
+    assert.deepEqual((await past()).map((e) => e.t), ['#commit', '#sync', '#commit', '#commit', '#commit'])
+  })
+
   it('hide a blob, which cannot be uploaded again', async () => {
     const { agent, did } = await newAccount(server)
     const bytes = new TextEncoder().encode(`a picture of ${did}`)
@@ -308,6 +354,51 @@ describe('takedowns', () => {
   })
 })
 
+describe('suspensions', { skip: ours }, () => {
+  it('take an account off the network until their term is over', async () => {
+    const { agent, did, handle, token } = await newAccount(server)
+    await agent.com.atproto.repo.createRecord({ repo: did, collection: POST, rkey: '3jzfcijpj2z2a', record: post('rude') })
+    const data = dataOf(server)
+    const run = (...args) => uesOk(data, [...args, '--json']).then((text) => JSON.parse(text))
+    const stream = new Subscription(server)
+    await stream.opened
+    const told = (active) => stream.until((events) => events.findLast((e) => e.t === '#account' && e.did === did && e.active === active))
+    const done = await run('admin', 'suspend', handle, '--for', '6s', '--reason', 'rude')
+    assert.deepEqual([done.did, done.status, done.suspension.reason], [did, 'suspended', 'rude'])
+    assert.equal((await told(false)).status, 'suspended')
+    for (const name of ['getRepo', 'getLatestCommit', 'listBlobs']) {
+      assert.deepEqual(refusal(await query(server, `com.atproto.sync.${name}`, { did })), { status: 400, error: 'RepoSuspended' }, name)
+    }
+    assert.deepEqual((await query(server, 'com.atproto.sync.getRepoStatus', { did })).body, { did, active: false, status: 'suspended' })
+    const record = { repo: did, collection: POST, rkey: '3jzfcijpj2z2a' }
+    assert.equal((await query(server, 'com.atproto.repo.getRecord', record)).status, 400)
+    assert.deepEqual(refusal(await query(server, 'com.atproto.repo.describeRepo', record)), { status: 400, error: 'RepoSuspended' })
+    const write = () => procedure(server, 'com.atproto.repo.createRecord', { repo: did, collection: POST, record: post('x') }, { token })
+    assert.deepEqual(refusal(await write()), { status: 401, error: 'AccountTakedown' })
+    await assert.rejects(login(handle), { status: 401 })
+    const standing = await run('admin', 'subject', handle)
+    assert.deepEqual([standing.takedown.applied, standing.suspended.applied, standing.suspended.ref], [false, true, 'rude'])
+    assert.equal((await run('account', 'show', handle)).status, 'suspended')
+
+    await told(true)
+    assert.equal((await query(server, 'com.atproto.sync.getRepo', { did })).status, 200)
+    assert.equal((await write()).status, 200)
+    stream.socket.close()
+
+    await run('admin', 'suspend', handle)
+    assert.deepEqual(refusal(await query(server, 'com.atproto.sync.getRepo', { did })), { status: 400, error: 'RepoSuspended' })
+    await run('admin', 'suspend', handle, '--lift')
+    assert.equal((await query(server, 'com.atproto.sync.getRepo', { did })).status, 200)
+    const acts = (await run('admin', 'audit')).filter((a) => a.subject === did).reverse()
+    assert.deepEqual(acts.map((a) => [a.what, a.place, a.details.suspended]), [
+      ['suspendAccount', 'cli', true], ['suspendAccount', 'cli', true], ['suspendAccount', 'cli', false],
+    ])
+    for (const args of [['--for', '7'], ['--for', '0d'], ['--until', 'tomorrow'], ['--until', '2001-01-01T00:00:00Z'], ['--lift']]) {
+      assert.notEqual((await ues(data, ['admin', 'suspend', handle, ...args])).code, 0, args.join(' '))
+    }
+  })
+})
+
 describe('what the operator sees', { skip: ours }, () => {
   it('reports, which owners make', async () => {
     const [a, b] = [await newAccount(server), await newAccount(server)]
@@ -336,7 +427,12 @@ describe('what the operator sees', { skip: ours }, () => {
     await run('admin', 'uninvite', code)
     assert.equal((await run('admin', 'invites')).find((c) => c.code === code).disabled, true)
     await run('admin', 'write', handle, 'Hello', '--subject', 'S')
-    assert.equal((await run('admin', 'search', handle.split('.')[0]))[0].did, did)
+    for (const part of [handle.split('.')[0], did.slice(8, 24).toUpperCase(), addressOf({ handle })]) {
+      assert.deepEqual((await run('admin', 'search', part)).map((a) => a.did), [did], part)
+    }
+    assert.deepEqual(await run('admin', 'search', 'nobody at all'), [])
+    const events = (await uesOk(data, ['--json', 'admin', 'events', handle])).trim().split('\n').map((line) => JSON.parse(line))
+    assert.ok(events.every((e) => e.did === did) && events.some((e) => e.ops?.[0]?.path === `${POST}/3jzfcijpj2z2a`))
     const sessions = await run('account', 'sessions', handle)
     assert.equal(sessions.length, 0, 'a takedown ends them')
     const again = await login(handle)
@@ -352,6 +448,7 @@ describe('what the operator sees', { skip: ours }, () => {
       ['updateSubjectStatus', 'operator'], ['createInviteCodes', 'operator'], ['disableInviteCodes', 'operator'],
       ['sendEmail', 'operator'], ['endSessions', 'operator'],
     ])
+    assert.deepEqual(new Set(mine.map((a) => a.place)), new Set(['cli']))
     assert.deepEqual(mine[0].details, { ref: 'rude', takedown: true })
     assert.ok(written.cid)
     const wrong = await ues(data, ['admin', 'takedown', 'nobody.test'])

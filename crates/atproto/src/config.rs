@@ -307,12 +307,21 @@ impl Default for Sizes {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Connections {
-    /// Connections open at one time; more wait to be accepted.
+    /// Connections open at one time. When there are more, those go that have been longest without a whole request.
     pub max: usize,
+    /// Of these, connections of one client (an IPv4 address, an IPv6 /64), and requests at one time of one that comes
+    /// through a proxy. Proxies themselves, nearby or in `rate_limits.bypass_ips`, are not bounded.
+    pub per_client: usize,
     /// Seconds a client may take to send its request's head.
     pub header_timeout_s: u64,
     /// Seconds without a byte after which a request's body is given up.
     pub body_idle_timeout_s: u64,
+    /// Seconds in which a body of JSON or a form has to be there.
+    pub body_timeout_s: u64,
+    /// Least rate at which any body has to come, in bytes a second.
+    pub body_bytes_per_s: u64,
+    /// Seconds over which that rate is looked at.
+    pub body_span_s: u64,
     /// Seconds that a stop waits for requests in flight.
     pub shutdown_grace_s: u64,
 }
@@ -321,8 +330,12 @@ impl Default for Connections {
     fn default() -> Self {
         Self {
             max: 10_000,
+            per_client: 256,
             header_timeout_s: 30,
             body_idle_timeout_s: 30,
+            body_timeout_s: 60,
+            body_bytes_per_s: 1000,
+            body_span_s: 30,
             shutdown_grace_s: 10,
         }
     }
@@ -337,6 +350,11 @@ impl Connections {
     /// See `body_idle_timeout_s`.
     pub fn body_idle_timeout(&self) -> Duration {
         Duration::from_secs(self.body_idle_timeout_s)
+    }
+
+    /// See `body_timeout_s`.
+    pub fn body_timeout(&self) -> Duration {
+        Duration::from_secs(self.body_timeout_s)
     }
 
     /// See `shutdown_grace_s`.

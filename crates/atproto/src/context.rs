@@ -34,6 +34,7 @@ use crate::oauth::OAuth;
 use crate::preferences::Preferences;
 use crate::proxy::Clients;
 use crate::remote_blobs::RemoteBlobs;
+use crate::suspensions::Suspensions;
 use crate::xrpc::Uses;
 
 /// The parts of a running node. Cheap to clone.
@@ -90,7 +91,9 @@ pub struct Parts {
     /// Who administers the node.
     pub admins: Admins,
     /// What is taken down within repositories.
-    pub takedowns: Takedowns,
+    pub takedowns: Arc<Takedowns>,
+    /// When suspensions of accounts end.
+    pub suspensions: Suspensions,
     /// Whose past the event stream does not tell any more.
     pub withheld: Arc<Withheld>,
     /// Labels that the node has made.

@@ -30,6 +30,7 @@ mod relays;
 mod remote_blobs;
 mod serve;
 mod server;
+mod suspensions;
 mod tls;
 pub mod upkeep;
 mod web;
@@ -37,7 +38,7 @@ pub mod websocket;
 mod xrpc;
 
 pub use accounts::{
-    Account, AccountError, Accounts, AppPassword, Grant, Scope, Session, SessionInfo,
+    Account, AccountError, Accounts, AppPassword, Grant, Scope, Session, SessionInfo, Suspension,
 };
 pub use app::App;
 pub use census::Census;
@@ -51,7 +52,7 @@ pub use identity::{Identities, IdentityError};
 pub use labels::{Draft, InvalidLabel, Label, LabelError, Labeler, Labels};
 pub use log_readers::LogReaders;
 pub use mail::Mail;
-pub use methods::{change_handle, change_password};
+pub use methods::{change_handle, change_handle_as, change_password};
 pub use moderation::{Act, Done, Report};
 pub use node_keys::{Admins, NodeKeys, NodeKeysError};
 pub use oauth::{ConnectedApp, OAuth};

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use ues_repo::syntax::{Datetime, Did};
 use ues_storage::Batch;
 
-use crate::accounts::Account;
+use crate::accounts::{Account, Suspension};
 use crate::context::Context;
 use crate::methods::write_error;
 use crate::moderation::{Act, EVERYTHING};
+use crate::suspensions::ends_ms;
 use crate::xrpc::XrpcError;
 
 /// Accounts of one look for those that are due.
@@ -124,11 +125,73 @@ pub async fn take_down(
     let mut batch = ctx.store.batch();
     end_sessions(ctx, &mut batch, did)?;
     note(ctx, &mut batch, act);
-    let withheld = reason.is_some().then_some(EVERYTHING);
-    ctx.withheld.put(&mut batch, did, withheld);
-    put_status(ctx, &before, before.with_takedown(reason), batch).await?;
-    withhold(ctx, did, withheld);
+    let after = before.with_takedown(reason);
+    put_held(ctx, &before, after, batch).await
+}
+
+/// Suspends an account, until the term is over or it is lifted; or lifts it. Nobody is signed out: what is signed in works
+/// again afterwards.
+///
+/// # Errors
+/// When there is no such account, or nothing can be written.
+pub async fn suspend(
+    ctx: &Context,
+    did: &Did,
+    suspension: Option<Suspension>,
+    act: Option<Act>,
+) -> Result<(), XrpcError> {
+    let _turn = ctx.accounts.turn(did).await;
+    let before = found(ctx, did)?;
+    let mut batch = ctx.store.batch();
+    note(ctx, &mut batch, act);
+    put_held(ctx, &before, before.with_suspension(suspension), batch).await
+}
+
+/// Writes a changed account whose past is told or not told by what the operator says of it now.
+async fn put_held(
+    ctx: &Context,
+    before: &Account,
+    after: Account,
+    mut batch: Batch,
+) -> Result<(), XrpcError> {
+    let did = before.did.clone();
+    let withheld = after.is_taken_down().then_some(EVERYTHING);
+    ctx.withheld.put(&mut batch, &did, withheld);
+    ctx.suspensions.put(&mut batch, before, &after);
+    put_status(ctx, before, after, batch).await?;
+    withhold(ctx, &did, withheld);
     Ok(())
+}
+
+/// Ends the suspensions whose term is over; gives how many. `now_ms` is the time, in milliseconds since 1970.
+///
+/// # Errors
+/// When the store cannot be read.
+pub async fn end_suspensions(ctx: &Context, now_ms: u64) -> Result<usize, XrpcError> {
+    let mut ended = 0;
+    for did in ctx.suspensions.due(now_ms).map_err(XrpcError::internal)? {
+        let _turn = ctx.accounts.turn(&did).await;
+        let Some(before) = account(ctx, &did)? else {
+            continue;
+        };
+        // It may have got another term meanwhile.
+        let ends = before.suspension.as_ref().and_then(ends_ms);
+        if ends.is_none_or(|ends| ends > now_ms) {
+            continue;
+        }
+        match put_held(
+            ctx,
+            &before,
+            before.with_suspension(None),
+            ctx.store.batch(),
+        )
+        .await
+        {
+            Ok(()) => ended += 1,
+            Err(cause) => tracing::error!(%did, %cause, "a suspension cannot be ended"),
+        }
+    }
+    Ok(ended)
 }
 
 /// Announces an account's status again.
@@ -160,6 +223,7 @@ async fn delete_now(ctx: &Context, before: &Account, act: Option<Act>) -> Result
     let mut batch = ctx.store.batch();
     note(ctx, &mut batch, act);
     ctx.accounts.put(&mut batch, &after, Some(before));
+    ctx.suspensions.put(&mut batch, before, &after);
     end_sessions(ctx, &mut batch, did)?;
     ctx.app_passwords
         .remove_all(&mut batch, did)

@@ -26,7 +26,7 @@ use crate::app::{App, Apps, Boxed};
 use crate::census::{Census, CensusTaker};
 use crate::config::{Config, PlcMode};
 use crate::context::{Context, Parts};
-use crate::firehose::Hub;
+use crate::firehose::{Hub, Told};
 use crate::identity::{Identities, IdentityError};
 use crate::labels::{Labeler, Labels};
 use crate::limits::Limiter;
@@ -41,6 +41,7 @@ use crate::proxy;
 use crate::relays;
 use crate::remote_blobs::RemoteBlobs;
 use crate::serve::Door;
+use crate::suspensions::Suspensions;
 use crate::tls::{Redirect, Tls};
 use crate::upkeep;
 use crate::web;
@@ -119,7 +120,10 @@ impl Server {
         let census = Census::default();
         let taker = CensusTaker::open(store.clone(), repos.clone(), census.clone())?;
         let oauth = OAuth::open(&config, &store, &node_keys.sessions, &service_did)?;
-        let withheld = Arc::new(Withheld::open(&store)?);
+        let told = Told {
+            withheld: Arc::new(Withheld::open(&store)?),
+            takedowns: Arc::new(Takedowns::open(&store)?),
+        };
         let labeler = Labeler {
             did: config.labeler_did(),
             key: node_keys.labels,
@@ -141,19 +145,16 @@ impl Server {
             outbox: Outbox::open(&store)?,
             seal: Seal::new(&node_keys.accounts),
             admins: node_keys.admins,
-            takedowns: Takedowns::open(&store)?,
+            takedowns: Arc::clone(&told.takedowns),
+            suspensions: Suspensions::open(&store)?,
             labels: Labels::open(&store, labeler)?,
             reports: Journal::open(&store, "moderation_reports")?,
             acts: Journal::open(&store, "admin_acts")?,
             reserved_keys: AccountKeys::open_reserved(&store, &node_keys.accounts)?,
             proxy: proxy::Clients::new(config.proxy.clone()),
             limiter: Limiter::new(config.rate_limits.clone()),
-            hub: Hub::new(
-                store.clone(),
-                config.firehose.clone(),
-                Arc::clone(&withheld),
-            ),
-            withheld,
+            withheld: Arc::clone(&told.withheld),
+            hub: Hub::new(store.clone(), config.firehose.clone(), told),
             clock: TidClock::random(),
             service_did,
             lexicons,
@@ -236,6 +237,10 @@ impl Server {
         for app in &self.apps {
             router = router.merge(app.routes(&self.ctx));
         }
+        let pages = get(web::missing).with_state::<()>(self.ctx.clone());
+        let router = router
+            .method_not_allowed_fallback(any(web::wrong_method).with_state::<()>(self.ctx.clone()))
+            .fallback_service(pages);
         let cors = CorsLayer::new()
             .allow_origin(Any)
             .allow_methods(AllowMethods::mirror_request())
@@ -271,7 +276,7 @@ impl Server {
         relays::start(&self.ctx);
         let hub = self.ctx.hub.clone();
         let router = self.router();
-        let connections = self.ctx.config.connections.clone();
+        let config = self.ctx.config.clone();
         let mut doors = Vec::new();
         let plain = match tls {
             None => router,
@@ -289,7 +294,7 @@ impl Server {
             tls: None,
             router: plain,
         });
-        let served = crate::serve::serve(doors, &connections, shutdown, || hub.stop()).await;
+        let served = crate::serve::serve(doors, &config, shutdown, || hub.stop()).await;
         self.stop();
         served
     }

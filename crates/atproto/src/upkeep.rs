@@ -22,6 +22,9 @@ const TRIM_EVERY: Duration = Duration::from_secs(5);
 /// How often accounts are looked for that are to be deleted.
 const DELETE_EVERY: Duration = Duration::from_secs(600);
 
+/// How often suspensions are looked for whose term is over.
+const TERMS_EVERY: Duration = Duration::from_secs(2);
+
 const HOUR_MS: u64 = 3_600_000;
 const DAY_MS: u64 = 24 * HOUR_MS;
 
@@ -51,6 +54,12 @@ pub(crate) fn start(ctx: &Context) {
         DELETE_EVERY,
         "accounts that are due cannot be deleted",
         |ctx| async move { lifecycle::delete_due(&ctx, ctx.now_ms()).await },
+    );
+    every(
+        ctx,
+        TERMS_EVERY,
+        "suspensions cannot be ended",
+        |ctx| async move { lifecycle::end_suspensions(&ctx, ctx.now_ms()).await },
     );
     mail::start(ctx);
     every(

@@ -1,5 +1,7 @@
 //! The handshake of a WebSocket (RFC 6455, 4.2), for whoever serves what comes after it.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::response::Response;
 use http::header::{
@@ -9,6 +11,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Version};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use crate::serve::Exchange;
 
 /// The answer to a request for a WebSocket, whose stream goes to `serve` in a task of its own; none if it asks for no
 /// WebSocket. No extension is agreed on, so frames are as they are sent.
@@ -21,7 +25,10 @@ where
 {
     let accept = accept_key(&request)?;
     let upgrade = hyper::upgrade::on(&mut request);
+    let exchange = request.extensions().get::<Arc<Exchange>>().cloned();
     tokio::spawn(async move {
+        // The connection keeps its place for as long as it is one.
+        let _exchange = exchange;
         match upgrade.await {
             Ok(upgraded) => serve(TokioIo::new(upgraded)).await,
             Err(cause) => tracing::debug!(%cause, "a connection was not upgraded"),

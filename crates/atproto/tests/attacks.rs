@@ -13,6 +13,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 /// Long enough for any machine; reached only when something is wrong.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -33,14 +34,10 @@ async fn who_sends_slowly_is_not_waited_for() {
     let mut config = config();
     config.connections.header_timeout_s = 1;
     config.connections.body_idle_timeout_s = 1;
-    let mut node = Node::with(config);
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let (stop, stopped) = oneshot::channel::<()>();
-    let server = node.server.take().unwrap();
-    let task = tokio::spawn(server.serve(listener, async {
-        let _ = stopped.await;
-    }));
+    config.connections.body_timeout_s = 1;
+    let (address, stop, task) = listening(Node::with(config)).await;
+    let silence = answer_to(address, "").await;
+    assert_eq!(silence, "");
     let headers = answer_to(address, "GET / HTTP/1.1\r\nhost: localhost\r\nx-slow: ").await;
     assert!(!headers.contains("200 OK"), "{headers}");
     for (path, kind) in [
@@ -60,7 +57,186 @@ async fn who_sends_slowly_is_not_waited_for() {
         assert!(["400", "408"].contains(&status), "{path}: {answer}");
     }
     stop.send(()).unwrap();
-    task.await.unwrap().unwrap();
+    task.await.unwrap();
+}
+
+/// A node on a port, until `stop` is told; gives its task.
+async fn listening(mut node: Node) -> (SocketAddr, oneshot::Sender<()>, JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = node.server.take().unwrap();
+    let task = tokio::spawn(async move {
+        let served = server.serve(listener, async {
+            let _ = stopped.await;
+        });
+        served.await.unwrap();
+        drop(node);
+    });
+    (address, stop, task)
+}
+
+/// A client of a proxy on this machine asks whether the node is well.
+async fn health(address: SocketAddr, client: &str) -> String {
+    let head = format!(
+        "GET /xrpc/_health HTTP/1.1\r\nhost: localhost\r\nx-forwarded-for: {client}\r\nconnection: close\r\n\r\n"
+    );
+    answer_to(address, &head).await
+}
+
+/// Sends the head of a request and then a byte now and then, until the node ends the connection; gives its answer.
+async fn trickle(address: SocketAddr, head: String) -> String {
+    let stream = TcpStream::connect(address).await.unwrap();
+    let (mut reader, mut writer) = stream.into_split();
+    writer.write_all(head.as_bytes()).await.unwrap();
+    let drip = tokio::spawn(async move {
+        while writer.write_all(b" ").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    });
+    let mut answer = Vec::new();
+    let read = reader.read_to_end(&mut answer);
+    // A connection that is reset has ended as well.
+    let _ = tokio::time::timeout(PATIENCE, read).await.unwrap();
+    drip.abort();
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_that_trickle_come_to_an_end() {
+    let mut config = config();
+    config.connections.body_idle_timeout_s = 30;
+    config.connections.body_timeout_s = 2;
+    config.connections.body_span_s = 2;
+    let node = Node::with(config);
+    let user = node.user("alice").await;
+    let bearer = format!("authorization: Bearer {}\r\n", user.access);
+    let (address, stop, task) = listening(node).await;
+    let json = "application/json";
+    let ways = [
+        ("/xrpc/com.atproto.server.createSession", json, ""),
+        ("/xrpc/com.atproto.repo.createRecord", json, bearer.as_str()),
+        (
+            "/xrpc/com.atproto.repo.uploadBlob",
+            "image/png",
+            bearer.as_str(),
+        ),
+        ("/oauth/token", FORM, ""),
+        ("/account", FORM, ""),
+        ("/admin", FORM, ""),
+        ("/plc/did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", json, ""),
+    ];
+    let began = std::time::Instant::now();
+    let slow = ways.map(|(path, kind, more)| {
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: localhost\r\n{more}content-type: {kind}\r\ncontent-length: 1000\r\n\r\n"
+        );
+        let connection = tokio::spawn(trickle(address, head));
+        async move { (path, connection.await.unwrap()) }
+    });
+    let slow = tokio::spawn(futures::future::join_all(slow));
+    while !slow.is_finished() {
+        let well = health(address, "192.0.2.1").await;
+        assert!(well.starts_with("HTTP/1.1 200"), "{well}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    // Without an end to their time, a thousand bytes take 100 seconds.
+    assert!(
+        began.elapsed() < Duration::from_secs(50),
+        "{:?}",
+        began.elapsed()
+    );
+    for (path, answer) in slow.await.unwrap() {
+        let status = answer.split(' ').nth(1).unwrap_or_default();
+        assert!(["400", "408", ""].contains(&status), "{path}: {answer}");
+    }
+    stop.send(()).unwrap();
+    task.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_house_loses_those_who_ask_for_nothing() {
+    let mut config = config();
+    config.connections.max = 8;
+    let (address, stop, task) = listening(Node::with(config)).await;
+    let mut silent = Vec::new();
+    for n in 0..20 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        // Some say a little, and some begin what they do not end.
+        let start = [
+            "",
+            "GET / HT",
+            "POST /account HTTP/1.1\r\ncontent-length: 9\r\n\r\n",
+        ];
+        stream.write_all(start[n % 3].as_bytes()).await.unwrap();
+        silent.push(stream);
+    }
+    let well = health(address, "192.0.2.1").await;
+    assert!(well.starts_with("HTTP/1.1 200"), "{well}");
+    let mut end = [0; 1];
+    let first = tokio::time::timeout(PATIENCE, silent[0].read(&mut end)).await;
+    assert!(matches!(first.unwrap(), Ok(0) | Err(_)));
+    stop.send(()).unwrap();
+    task.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_client_of_a_proxy_does_not_take_all_of_it() {
+    let mut config = config();
+    config.connections.per_client = 3;
+    let (address, stop, task) = listening(Node::with(config)).await;
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let head = "POST /account HTTP/1.1\r\nhost: localhost\r\nx-forwarded-for: 192.0.2.1\r\ncontent-type: application/x-www-form-urlencoded\r\ncontent-length: 9\r\n\r\n";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        held.push(stream);
+    }
+    let mut refused = String::new();
+    for _ in 0..100 {
+        refused = health(address, "192.0.2.1").await;
+        if refused.starts_with("HTTP/1.1 429") {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(
+        refused.starts_with("HTTP/1.1 429") && refused.contains("RateLimitExceeded"),
+        "{refused}"
+    );
+    let other = health(address, "192.0.2.2").await;
+    assert!(other.starts_with("HTTP/1.1 200"), "{other}");
+    drop(held);
+    let mut again = String::new();
+    for _ in 0..100 {
+        again = health(address, "192.0.2.1").await;
+        if again.starts_with("HTTP/1.1 200") {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(again.starts_with("HTTP/1.1 200"), "{again}");
+    stop.send(()).unwrap();
+    task.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn heads_that_are_too_large_are_answered() {
+    let (address, stop, task) = listening(Node::new()).await;
+    let head = |line: &str, more: &str| format!("{line}\r\nhost: localhost\r\n{more}\r\n");
+    let many: String = (0..101).map(|n| format!("x-{n}: 1\r\n")).collect();
+    let long = format!("x-long: {}\r\n", "x".repeat(1 << 20));
+    let path = format!("GET /{} HTTP/1.1", "x".repeat(100_000));
+    for (sent, status) in [
+        (head("GET / HTTP/1.1", &many), "431"),
+        (head("GET / HTTP/1.1", &long), "431"),
+        (head(&path, ""), "414"),
+    ] {
+        let answer = answer_to(address, &sent).await;
+        assert_eq!(answer.split(' ').nth(1), Some(status), "{answer}");
+    }
+    stop.send(()).unwrap();
+    task.await.unwrap();
 }
 
 async fn post(node: &Node, path: &str, kind: &str, more: &[(&str, &str)], body: Vec<u8>) -> Answer {

@@ -142,6 +142,39 @@ async fn a_client_with_too_many_requests_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn where_there_is_nothing_browsers_get_a_page_and_others_text() {
+    let node = Node::new();
+    for (method, path, status) in [
+        ("GET", "/nothing", 404),
+        ("GET", "/oauth/<b>nothing", 404),
+        ("DELETE", "/account", 405),
+        ("POST", "/robots.txt", 405),
+    ] {
+        let ask = async |accept: &str| {
+            let path = path.replace('<', "%3C").replace('>', "%3E");
+            let request = Request::builder().method(method).uri(path);
+            let request = request.header("accept", accept).body(Body::empty());
+            node.send(request.unwrap()).await
+        };
+        let page = ask("text/html,application/xhtml+xml,*/*;q=0.8").await;
+        let html = String::from_utf8(page.body).unwrap();
+        assert_eq!(page.status, status, "{method} {path}");
+        assert!(html.contains("<h1>Not ") && !html.contains("<b>"), "{html}");
+        assert_eq!(page.headers["x-frame-options"], "DENY");
+        assert_eq!(page.headers.contains_key("allow"), status == 405);
+        let text = ask("*/*").await;
+        assert_eq!(text.status, status);
+        assert!(
+            text.headers["content-type"]
+                .to_str()
+                .unwrap()
+                .starts_with("text/plain")
+        );
+        assert!(!text.body.is_empty() && !text.body.contains(&b'<'));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_page_shows_the_node() {
     let node = Node::new();
     let alice = node.user("alice").await;

@@ -10,6 +10,7 @@ mod common;
 
 use common::{Node, User, config, rkey};
 use serde_json::json;
+use ues_atproto::admin::{Actor, Place, lift_suspension, suspend};
 use ues_atproto::{NodeKeys, lifecycle, upkeep};
 use ues_repo::repo::layout::Status;
 use ues_repo::syntax::{Datetime, Did};
@@ -209,6 +210,102 @@ async fn takedowns_and_the_audit_outlive_a_restart() {
         .collect();
     let uri = written["uri"].as_str().unwrap();
     assert_eq!(acts, [("admin", &*bob.did), ("admin", uri)]);
+    node.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_suspension_ends_by_itself_also_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let seed = NodeKeys::generate().unwrap();
+    let node = Node::over(config(), open(dir.path()), keys(&seed));
+    let alice = node.user("alice").await;
+    node.post_text(&alice, "before").await;
+    let operator = Actor::new("operator", Place::CommandLine);
+    let (who, now) = (did(&alice), node.ctx.now_ms());
+    let end = time(now + HOUR_MS);
+    for (term, good) in [
+        ("soon", false),
+        ("2001-01-01T00:00:00Z", false),
+        (&*end, true),
+    ] {
+        let done = suspend(&node.ctx, &operator, &who, Some(term), Some("rude".into())).await;
+        assert_eq!(done.is_ok(), good, "{term}");
+    }
+    let whose = [("did", &*alice.did)];
+    for name in ["getRepo", "getLatestCommit", "listBlobs"] {
+        let refused = node
+            .query(&format!("com.atproto.sync.{name}"), &whose)
+            .await;
+        assert_eq!(refused.refused(), (400, "RepoSuspended".into()), "{name}");
+    }
+    let body = json!({
+        "repo": alice.did, "collection": "app.bsky.feed.post", "record": common::post("no"),
+    });
+    let create = "com.atproto.repo.createRecord";
+    let refused = node.call(&alice, create, &body).await;
+    assert_eq!(refused.refused(), (401, "AccountTakedown".into()));
+    assert_eq!(lifecycle::end_suspensions(&node.ctx, now).await.unwrap(), 0);
+    node.end().await;
+
+    let node = Node::over(config(), open(dir.path()), keys(&seed));
+    let status = node
+        .query("com.atproto.sync.getRepoStatus", &whose)
+        .await
+        .ok();
+    assert_eq!(
+        (&status["active"], &status["status"]),
+        (&json!(false), &json!("suspended"))
+    );
+    assert!(node.ctx.withheld.until(&who).is_some());
+    let ctx = &node.ctx;
+    assert_eq!(
+        lifecycle::end_suspensions(ctx, now + HOUR_MS - 1000)
+            .await
+            .unwrap(),
+        0
+    );
+    assert_eq!(
+        lifecycle::end_suspensions(ctx, now + HOUR_MS)
+            .await
+            .unwrap(),
+        1
+    );
+    assert_eq!(
+        lifecycle::end_suspensions(ctx, now + HOUR_MS)
+            .await
+            .unwrap(),
+        0
+    );
+    let status = node
+        .query("com.atproto.sync.getRepoStatus", &whose)
+        .await
+        .ok();
+    assert_eq!(status["active"], json!(true));
+    assert!(node.ctx.withheld.until(&who).is_none());
+    // Who was signed in is so again.
+    node.post_text(&alice, "afterwards").await;
+
+    // A new term takes the place of the one before, and what was lifted has none.
+    suspend(ctx, &operator, &who, Some(&end), None)
+        .await
+        .unwrap();
+    suspend(ctx, &operator, &who, None, None).await.unwrap();
+    assert_eq!(
+        lifecycle::end_suspensions(ctx, now + HOUR_MS)
+            .await
+            .unwrap(),
+        0
+    );
+    lift_suspension(ctx, &operator, &who).await.unwrap();
+    assert!(lift_suspension(ctx, &operator, &who).await.is_err());
+    node.post_text(&alice, "at last").await;
+    let acts = node.ctx.acts.page(None, 10).unwrap();
+    assert!(acts.iter().all(|(_, act)| act.what == "suspendAccount"));
+    assert_eq!(acts.len(), 4);
+    assert_eq!(
+        acts[3].1.details,
+        json!({ "suspended": true, "until": end, "reason": "rude" })
+    );
     node.end().await;
 }
 

@@ -54,6 +54,45 @@ async fn a_record_is_written_and_read_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn integers_that_not_every_reader_keeps_are_refused() {
+    let node = Node::new();
+    let alice = node.user("alice").await;
+    let collection = "com.example.number";
+    let safe = 9_007_199_254_740_991_i64;
+    for (number, good) in [
+        (json!(safe), true),
+        (json!(-safe), true),
+        (json!(safe + 1), false),
+        (json!(-safe - 1), false),
+        (json!(i64::MIN), false),
+        (json!(u64::MAX), false),
+    ] {
+        let record = json!({ "$type": collection, "list": [{ "n": number }] });
+        let one = json!({
+            "repo": alice.did, "collection": collection, "rkey": "self", "record": record,
+            "validate": false,
+        });
+        let many = json!({ "repo": alice.did, "validate": false, "writes": [{
+            "$type": "com.atproto.repo.applyWrites#create", "collection": collection, "value": record,
+        }] });
+        for (method, body) in [(PUT, &one), (APPLY, &many), (CREATE, &one)] {
+            if good && method == CREATE {
+                continue;
+            }
+            let answer = node.call(&alice, method, body).await;
+            match good {
+                true => drop(answer.ok()),
+                false => assert_eq!(
+                    answer.refused(),
+                    (400, "InvalidRequest".into()),
+                    "{method} {number}"
+                ),
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn only_the_owner_writes() {
     let node = Node::new();
     let (alice, bob) = (node.user("alice").await, node.user("bob").await);

@@ -7,6 +7,19 @@ use ues_repo::syntax::{Datetime, Did, Handle};
 /// What the protocol calls an account by that has no handle that holds.
 const NO_HANDLE: &str = "handle.invalid";
 
+/// What the operator has said of an account that is suspended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suspension {
+    /// Since when, RFC 3339.
+    pub since: String,
+    /// When it ends, RFC 3339; `None`: when it is lifted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
 /// An account of this node, as it is stored (JSON under its DID).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
@@ -28,12 +41,15 @@ pub struct Account {
     pub password: Option<String>,
     /// When it came here, RFC 3339.
     pub created_at: String,
-    /// Hosting status by the protocol's name; absent while active. It follows from the next two.
+    /// Hosting status by the protocol's name; absent while active. It follows from the next three.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
     /// Why the operator has taken it down; absent while they have not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub takedown: Option<String>,
+    /// For how long the operator has suspended it; absent while they have not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspension: Option<Suspension>,
     /// When its owner has switched it off, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deactivated_at: Option<String>,
@@ -70,6 +86,7 @@ impl Account {
             created_at: Datetime::now().to_string(),
             status: None,
             takedown: None,
+            suspension: None,
             deactivated_at: None,
             delete_after: None,
             invite_code: None,
@@ -93,7 +110,7 @@ impl Account {
         self.status().is_active()
     }
 
-    /// Whether the operator has taken it off.
+    /// Whether the operator has taken it off, for good or for a time.
     pub fn is_taken_down(&self) -> bool {
         matches!(self.status(), Status::Takendown | Status::Suspended)
     }
@@ -119,6 +136,23 @@ impl Account {
         let deactivated_at = self.deactivated_at.clone();
         let mut account = Self {
             takedown: reason,
+            deactivated_at: deactivated_at
+                .or_else(|| self.is_deactivated().then(|| Datetime::now().to_string())),
+            ..self.clone()
+        };
+        account.settle(false);
+        account
+    }
+
+    /// The same account, suspended, or no longer.
+    #[must_use]
+    pub fn with_suspension(&self, suspension: Option<Suspension>) -> Self {
+        let deactivated_at = self.deactivated_at.clone();
+        // Rows of earlier versions say no more than that it was taken down.
+        let earlier = (self.status() == Status::Takendown).then(|| self.created_at.clone());
+        let mut account = Self {
+            suspension,
+            takedown: self.takedown.clone().or(earlier),
             deactivated_at: deactivated_at
                 .or_else(|| self.is_deactivated().then(|| Datetime::now().to_string())),
             ..self.clone()
@@ -157,6 +191,8 @@ impl Account {
     fn settle(&mut self, held: bool) {
         let status = if self.takedown.is_some() {
             Status::Takendown
+        } else if self.suspension.is_some() {
+            Status::Suspended
         } else if held {
             self.status()
         } else if self.deactivated_at.is_some() {
@@ -193,6 +229,32 @@ mod tests {
             (Status::Takendown, None)
         );
         assert!(on.with_takedown(None).is_active());
+    }
+
+    #[test]
+    fn a_suspension_is_neither_a_takedown_nor_the_owners() {
+        let term = Suspension {
+            since: "t".into(),
+            until: Some("u".into()),
+            reason: None,
+        };
+        let held = account().with_suspension(Some(term.clone()));
+        assert_eq!(held.status(), Status::Suspended);
+        assert!(held.is_taken_down() && !held.is_deactivated());
+        assert!(held.with_suspension(None).is_active());
+        let both = held.with_takedown(Some("spam".into()));
+        assert_eq!(both.status(), Status::Takendown);
+        assert_eq!(both.with_takedown(None).status(), Status::Suspended);
+        assert_eq!(both.with_suspension(None).status(), Status::Takendown);
+        let off = held.with_deactivation(Some("t".into()), None);
+        assert_eq!(off.status(), Status::Suspended);
+        assert_eq!(off.with_suspension(None).status(), Status::Deactivated);
+        let earlier = Account {
+            status: Some("takendown".into()),
+            ..account()
+        };
+        let term = earlier.with_suspension(Some(term));
+        assert_eq!(term.with_suspension(None).status(), Status::Takendown);
     }
 
     #[test]

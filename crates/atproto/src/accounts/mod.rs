@@ -16,7 +16,7 @@ mod store;
 mod token;
 mod totp;
 
-pub use account::Account;
+pub use account::{Account, Suspension};
 pub use app_password::{AppPassword, AppPasswords};
 pub use invite::{ADMIN, Invite, InviteClaim, InviteOrder, InviteUse, Invites, Place};
 pub use keys::AccountKeys;

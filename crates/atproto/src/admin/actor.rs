@@ -5,6 +5,13 @@ use ues_repo::syntax::Datetime;
 
 use crate::moderation::Act;
 
+/// The operator's name in the audit: whoever has the secret of the data folder.
+pub const OPERATOR: &str = "operator";
+/// Header by which the operator's calls of XRPC methods say that they come from the command line.
+pub const PLACE_HEADER: &str = "ues-place";
+/// What it says.
+pub const COMMAND_LINE: &str = "cli";
+
 /// From where somebody administers the node, as the audit calls it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
@@ -20,7 +27,7 @@ impl Place {
     fn name(self) -> &'static str {
         match self {
             Self::Xrpc => "xrpc",
-            Self::CommandLine => "cli",
+            Self::CommandLine => COMMAND_LINE,
             Self::Page => "page",
         }
     }

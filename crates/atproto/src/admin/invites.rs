@@ -9,6 +9,10 @@ use crate::context::Context;
 use crate::lifecycle::{self, note};
 use crate::xrpc::XrpcError;
 
+/// Codes that a person makes at one time.
+pub const MAX_COUNT: i64 = 100;
+/// Accounts that one code of theirs may be good for.
+pub const MAX_USES: i64 = 1_000_000;
 /// Most codes of one call.
 const MAX_CODES: usize = 10_000;
 

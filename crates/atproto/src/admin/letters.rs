@@ -7,9 +7,30 @@ use super::Actor;
 use crate::accounts::Purpose;
 use crate::context::Context;
 use crate::lifecycle::{self, note};
-use crate::mail::Again;
+use crate::mail::{Again, Mail};
 use crate::methods::send_token_as;
 use crate::xrpc::XrpcError;
+
+/// A letter with its text, which is gone once it was sent; `None`: there is no such letter. It may hold a code that was
+/// meant for the owner of an account, so that reading it is written down.
+///
+/// # Errors
+/// When it cannot be read, or nothing can be written.
+pub async fn read_letter(
+    ctx: &Context,
+    actor: &Actor,
+    id: u64,
+) -> Result<Option<(Mail, Option<String>)>, XrpcError> {
+    let found = ctx.outbox.get(&ctx.seal, id);
+    let Some((mail, text)) = found.map_err(XrpcError::internal)? else {
+        return Ok(None);
+    };
+    let act = actor.act("readMail", format!("letter {id}"), json!({ "to": mail.to }));
+    let mut batch = ctx.store.batch();
+    note(ctx, &mut batch, Some(act));
+    ctx.store.commit(batch).await.map_err(XrpcError::internal)?;
+    Ok(Some((mail, text)))
+}
 
 /// Has a letter that was not sent tried again at once, as often as a new one.
 ///

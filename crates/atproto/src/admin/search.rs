@@ -9,6 +9,19 @@ use crate::xrpc::XrpcError;
 /// Accounts that are read at one time.
 const PAGE: usize = 1000;
 
+/// Whether an account has a text in its handle, its DID or its e-mail address, in whatever case.
+pub fn is_like(text: &str) -> impl Fn(&Account) -> bool + Send + use<> {
+    let part = text.trim_start_matches('@').to_lowercase();
+    move |account| {
+        account.handle.as_str().contains(&part)
+            || account.did.as_str().to_lowercase().contains(&part)
+            || account
+                .email
+                .as_deref()
+                .is_some_and(|email| email.contains(&part))
+    }
+}
+
 /// The accounts after a DID, in the order of their DIDs, that were not deleted and that `fits`; at most `limit`.
 /// Reads all accounts on the way.
 ///

@@ -124,6 +124,8 @@ pub async fn set_takedown(
         .set(&mut batch, did, &target, reason.as_deref());
     note(ctx, &mut batch, Some(act));
     ctx.store.commit(batch).await.map_err(XrpcError::internal)?;
+    // Frames that followers share in memory were made before.
+    ctx.hub.withhold();
     Ok(())
 }
 

@@ -10,10 +10,10 @@ use ues_repo::syntax::Datetime;
 use ues_storage::Store;
 
 use crate::config::Firehose as Config;
-use crate::moderation::Withheld;
 
 use super::message;
 use super::ring::Ring;
+use super::told::Told;
 
 /// Events and bytes that one step reads from the log.
 const STEP_EVENTS: usize = 4096;
@@ -31,7 +31,7 @@ pub(super) struct Inner {
     pub store: Store,
     pub config: Config,
     pub ring: Ring,
-    pub withheld: Arc<Withheld>,
+    pub told: Told,
     pub stopping: CancellationToken,
     /// Places of those who read the log in large pieces.
     pub wide: Arc<Semaphore>,
@@ -40,14 +40,14 @@ pub(super) struct Inner {
 
 impl Hub {
     /// A hub over a store's log. [`Hub::run`] makes it live.
-    pub fn new(store: Store, config: Config, withheld: Arc<Withheld>) -> Self {
+    pub fn new(store: Store, config: Config, told: Told) -> Self {
         let ring = Ring::new(store.log().last_durable(), config.ring_bytes);
         Self {
             inner: Arc::new(Inner {
                 store,
                 config,
                 ring,
-                withheld,
+                told,
                 stopping: CancellationToken::new(),
                 wide: Arc::new(Semaphore::new(WIDE_READERS)),
                 subscribers: AtomicUsize::new(0),
@@ -121,7 +121,7 @@ impl Hub {
             };
             let messages: Vec<_> = events
                 .iter()
-                .map(message::event)
+                .map(|event| message::event(&inner.told.now(event)?))
                 .collect::<Result<_, _>>()?;
             inner.ring.push(first, messages);
         }

@@ -10,9 +10,11 @@ pub(crate) mod message;
 mod ring;
 mod socket;
 mod subscriber;
+mod told;
 mod upgrade;
 
 pub use hub::Hub;
 pub use socket::{Incoming, Incomings, Outgoing, write_all};
 pub use subscriber::farewell;
+pub(crate) use told::Told;
 pub use upgrade::{Wanted, accept, upgrade};

@@ -259,7 +259,7 @@ impl<W: AsyncWrite + Unpin> Subscriber<'_, W> {
 
     fn read_log(&self, after: u64) -> JoinHandle<Chunk> {
         let store = self.hub.shared().store.clone();
-        let withheld = Arc::clone(&self.hub.shared().withheld);
+        let told = self.hub.shared().told.clone();
         let bytes = match self.wide {
             Some(_) => BACKFILL_BYTES,
             None => NARROW_BYTES,
@@ -280,11 +280,12 @@ impl<W: AsyncWrite + Unpin> Subscriber<'_, W> {
             let size = events.iter().map(|e| e.payload.len() + 16).sum();
             let mut out = BytesMut::with_capacity(size);
             for event in &events {
-                if withheld.covers(event) {
-                    chunk.last = event.seq;
-                    continue;
-                }
-                if let Err(e) = message::append_event(&mut out, event) {
+                let appended = match told.later(event) {
+                    Ok(Some(event)) => message::append_event(&mut out, &event),
+                    Ok(None) => Ok(()),
+                    Err(e) => Err(e),
+                };
+                if let Err(e) = appended {
                     chunk.fault = Some(e.to_string());
                     break;
                 }

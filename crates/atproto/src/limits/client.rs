@@ -1,6 +1,6 @@
 //! Which address a request comes from.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use axum::extract::ConnectInfo;
 use http::Extensions;
@@ -21,7 +21,7 @@ pub fn client_ip(extensions: &Extensions, headers: &HeaderMap, trusted: &[IpAddr
     // The last hop is the one nearest to us.
     let hops: Vec<&str> = hops.collect();
     for hop in hops.iter().rev().take(16) {
-        if !(is_local(address) || trusted.contains(&address)) {
+        if !may_be_proxy(address, trusted) {
             break;
         }
         match hop.trim().parse::<IpAddr>() {
@@ -39,6 +39,22 @@ pub fn limit_key(address: IpAddr) -> String {
         IpAddr::V6(v6) => {
             let [a, b, c, d, ..] = v6.segments();
             format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
+        }
+    }
+}
+
+/// Whether requests from an address may be those of others, whom it names.
+pub fn may_be_proxy(address: IpAddr, trusted: &[IpAddr]) -> bool {
+    is_local(address) || trusted.contains(&address)
+}
+
+/// The addresses that count as one client: of IPv6, the first of its /64.
+pub fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(v6) => {
+            let [a, b, c, d, ..] = v6.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
         }
     }
 }

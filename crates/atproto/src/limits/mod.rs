@@ -4,7 +4,7 @@ mod client;
 mod policy;
 mod window;
 
-pub use client::{client_ip, limit_key};
+pub use client::{client_ip, limit_key, may_be_proxy, network};
 pub use policy::{
     CREATE_ACCOUNT, CREATE_REPORT, CREATE_SESSION, CREATE_SESSION_DAY, DELETE_ACCOUNT, GET_REPO,
     GLOBAL_IP, Limiter, PASSKEY, REFRESH_IDENTITY, REQUEST_MAIL, REQUEST_MAIL_DAY, REQUEST_RESET,

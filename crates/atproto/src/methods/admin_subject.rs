@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::{Value, json};
+use ues_repo::repo::layout::Status;
 use ues_repo::syntax::Did;
 
 use crate::admin::{Subject, cid, record, set_deactivated, set_takedown};
@@ -130,12 +131,18 @@ async fn get_status(call: Call) -> Result<Reply, XrpcError> {
         }
         (Some(text), None, None) => {
             let account = here(&did(text)?)?.ok_or_else(not_found)?;
-            let held = account.takedown.clone();
-            json!({
+            let taken_down = account.status() == Status::Takendown;
+            let mut standing = json!({
                 "subject": { "$type": Subject::REPO, "did": text },
-                "takedown": applied(account.is_taken_down(), held),
+                "takedown": applied(taken_down, account.takedown.clone()),
                 "deactivated": applied(account.is_deactivated(), None),
-            })
+            });
+            // The protocol has no word for it here; whoever does not know the field sees nothing else.
+            if let Some(suspension) = &account.suspension {
+                standing["suspended"] = applied(true, suspension.reason.clone());
+                standing["suspended"]["until"] = json!(suspension.until);
+            }
+            standing
         }
         (None, None, None) => return Err(XrpcError::invalid("No provided subject")),
     };

@@ -11,6 +11,9 @@ use crate::context::Context;
 use crate::quota::no_room;
 use crate::xrpc::XrpcError;
 
+/// The largest integer up to which all are told apart by every JSON reader.
+const MAX_SAFE_INTEGER: u128 = (1 << 53) - 1;
+
 /// A record that passed all checks.
 pub struct Prepared {
     /// Where it goes.
@@ -60,6 +63,11 @@ pub fn prepare(ctx: &Context, did: &Did, mut draft: Draft) -> Result<Prepared, X
     }
     let ipld = atproto_json::record_from_json(&draft.record)
         .map_err(|e| XrpcError::invalid(format!("Invalid record: {e}")))?;
+    if let Some(integer) = unsafe_integer(&ipld) {
+        return Err(XrpcError::invalid(format!(
+            "Invalid record: {integer} is beyond ±(2^53-1), which not every reader keeps exactly"
+        )));
+    }
     let mode = match draft.validate {
         None => ValidationMode::Optimistic,
         Some(true) => ValidationMode::Required,
@@ -76,6 +84,16 @@ pub fn prepare(ctx: &Context, did: &Did, mut draft: Draft) -> Result<Prepared, X
         record: Record::new(bytes.into(), blobs),
         status,
     })
+}
+
+/// An integer that JavaScript cannot tell from its neighbours; the official server takes none either.
+fn unsafe_integer(value: &Ipld) -> Option<i128> {
+    match value {
+        Ipld::Integer(integer) => Some(*integer).filter(|i| i.unsigned_abs() > MAX_SAFE_INTEGER),
+        Ipld::List(list) => list.iter().find_map(unsafe_integer),
+        Ipld::Map(map) => map.values().find_map(unsafe_integer),
+        _ => None,
+    }
 }
 
 /// Checks that what a record says of its blobs is what was uploaded.

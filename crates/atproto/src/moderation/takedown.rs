@@ -62,6 +62,11 @@ impl Takedowns {
         !accounts.is_empty() && accounts.contains(did)
     }
 
+    /// Whether no account has any.
+    pub fn is_empty(&self) -> bool {
+        self.accounts.read().is_empty()
+    }
+
     /// The reference of a takedown.
     ///
     /// # Errors

@@ -12,14 +12,18 @@ use ues_repo::syntax::{Datetime, Did};
 use super::asked::Asked;
 use super::browser::Browser;
 use super::page::{
-    AccountPage, AccountView, AppView, SignInPage, failure, page, page_with_passkeys, redirect,
+    AccountPage, AccountView, AppView, HoldsView, SignInPage, failure, page, page_with_passkeys,
+    redirect,
 };
 use super::rows::SessionName;
 use super::sessions::ConnectedApp;
 use super::sign_in::{Refused, check_sign_in};
 use super::sign_up::{For, sign_up, sign_up_page};
 use super::{security_page, server_error};
+use crate::accounts::Account;
 use crate::context::Context;
+use crate::quota::quotas;
+use crate::web::{bytes, grouped};
 
 const PATH: &str = "/account";
 /// A new account that no application asks for.
@@ -91,11 +95,29 @@ fn accounts(ctx: &Context, browser: &Browser) -> Result<Vec<AccountView>, OAuthE
         views.push(AccountView {
             did: signed_in.did.clone(),
             handle: account.handle.to_string(),
+            holds: holds(ctx, &account),
             security: security_page::address(&signed_in.did, None),
             apps: apps.into_iter().map(app).collect(),
         });
     }
     Ok(views)
+}
+
+fn holds(ctx: &Context, account: &Account) -> Option<HoldsView> {
+    let usage = ctx.repos.usage(&account.did);
+    let usage = usage.inspect_err(|cause| {
+        tracing::error!(did = %account.did, %cause, "what an account has cannot be told");
+    });
+    let (usage, quotas) = (usage.ok()?, quotas(ctx, account));
+    Some(HoldsView {
+        records: grouped(usage.records),
+        record_bytes: bytes(usage.record_bytes),
+        record_quota: quotas.records.map(grouped),
+        record_bytes_quota: quotas.record_bytes.map(bytes),
+        blobs: grouped(usage.blobs),
+        blob_bytes: bytes(usage.blob_bytes),
+        blob_quota: quotas.blob_bytes.map(bytes),
+    })
 }
 
 fn app(app: ConnectedApp) -> AppView {

@@ -69,8 +69,8 @@ impl Asked {
             ctx.limiter.trusted(),
         );
         let (parts, body) = request.into_parts();
-        let idle = ctx.config.connections.body_idle_timeout();
-        let body = tokio::time::timeout(idle, to_bytes(body, MAX_FORM)).await;
+        let patience = ctx.config.connections.body_timeout();
+        let body = tokio::time::timeout(patience, to_bytes(body, MAX_FORM)).await;
         let body = body.map_err(|_| OAuthError::request("the form did not come in time"))?;
         let body = body.map_err(|_| OAuthError::request("the form is too long"))?;
         Ok(Self {

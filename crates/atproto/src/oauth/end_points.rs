@@ -56,7 +56,7 @@ async fn read(ctx: &Context, request: Request<Body>) -> Result<Read, OAuthError>
         ));
     }
     let body = tokio::time::timeout(
-        ctx.config.connections.body_idle_timeout(),
+        ctx.config.connections.body_timeout(),
         to_bytes(body, MAX_BODY),
     )
     .await;

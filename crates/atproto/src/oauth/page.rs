@@ -68,7 +68,20 @@ pub struct AccountView {
     pub handle: String,
     /// Where its ways in are.
     pub security: String,
+    /// What it has here; nothing where that cannot be told.
+    pub holds: Option<HoldsView>,
     pub apps: Vec<AppView>,
+}
+
+/// How much an account has and may have.
+pub struct HoldsView {
+    pub records: String,
+    pub record_bytes: String,
+    pub record_quota: Option<String>,
+    pub record_bytes_quota: Option<String>,
+    pub blobs: String,
+    pub blob_bytes: String,
+    pub blob_quota: Option<String>,
 }
 
 /// A connected application.

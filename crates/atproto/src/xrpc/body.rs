@@ -1,12 +1,14 @@
 //! Request bodies: presence, type, size, patience.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode, header};
 use http_body_util::BodyExt;
 use parking_lot::Mutex;
+
+use crate::serve::is_too_slow;
 
 use super::error::XrpcError;
 
@@ -87,12 +89,22 @@ pub fn drain(mut body: Body) {
     });
 }
 
+fn late() -> XrpcError {
+    XrpcError::new(
+        StatusCode::REQUEST_TIMEOUT,
+        "RequestTimeout",
+        "the request body did not arrive in time",
+    )
+}
+
 /// Reads a body piece by piece: at most `limit` bytes, and never waiting longer than `idle`.
 pub struct Pieces {
     /// Never locked: it only makes a body, which is `Send`, `Sync` as well.
     body: Mutex<Body>,
     left: u64,
     idle: Duration,
+    /// When all of it has to be there.
+    end: Option<Instant>,
 }
 
 impl Pieces {
@@ -115,7 +127,15 @@ impl Pieces {
             body: Mutex::new(body),
             left: limit,
             idle,
+            end: None,
         })
+    }
+
+    /// Gives all of it so much time.
+    #[must_use]
+    pub fn within(mut self, time: Duration) -> Self {
+        self.end = Instant::now().checked_add(time);
+        self
     }
 
     /// The next piece; `None` at the end.
@@ -123,19 +143,16 @@ impl Pieces {
     /// Whoever does not read to the end leaves the rest to be drained.
     pub async fn next(&mut self) -> Result<Option<Bytes>, XrpcError> {
         loop {
-            let frame = match tokio::time::timeout(self.idle, self.body.get_mut().frame()).await {
+            let left = self.end.map(|end| end.duration_since(Instant::now()));
+            let patience = left.map_or(self.idle, |left| left.min(self.idle));
+            let frame = match tokio::time::timeout(patience, self.body.get_mut().frame()).await {
                 Ok(Some(Ok(frame))) => frame,
+                Ok(Some(Err(e))) if is_too_slow(&e) => return Err(late()),
                 Ok(Some(Err(e))) => {
                     return Err(XrpcError::invalid(format!("request body broke off: {e}")));
                 }
                 Ok(None) => return Ok(None),
-                Err(_) => {
-                    return Err(XrpcError::new(
-                        StatusCode::REQUEST_TIMEOUT,
-                        "RequestTimeout",
-                        "the request body did not arrive in time",
-                    ));
-                }
+                Err(_) => return Err(late()),
             };
             let Ok(data) = frame.into_data() else {
                 continue;

@@ -222,7 +222,10 @@ async fn read_input(
         return Ok(());
     }
     let text = match pieces {
-        Ok(pieces) => pieces.all().await,
+        Ok(pieces) => {
+            let time = config.connections.body_timeout();
+            pieces.within(time).all().await
+        }
         Err(e) => Err(e),
     };
     let text = text.map_err(|e| match e.status() {

@@ -5,6 +5,7 @@
 //! number, so that a frame is made by copying: no decoding, no sorting, however old the cursor.
 
 mod decode;
+mod sync;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use ues_data::Cid;

@@ -164,6 +164,11 @@ pub(super) fn mark(around: &Surroundings, content: u64, batch: &mut Batch) {
     batch.put(&around.ks.subjects, marker(content), [VERSION]);
 }
 
+/// Says that a repository has none that count: the next write builds them.
+pub(super) fn unmark(around: &Surroundings, content: u64, batch: &mut Batch) {
+    batch.delete(&around.ks.subjects, marker(content));
+}
+
 /// Whether a repository has its rows.
 pub(super) fn is_marked(around: &Surroundings, content: u64) -> Result<bool, StorageError> {
     let found = around.ks.subjects.get(marker(content))?;

@@ -6,6 +6,7 @@ use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Limited};
 use serde_json::{Value, json};
+use ues_atproto::admin::{COMMAND_LINE, PLACE_HEADER};
 
 use super::{Client, error};
 use crate::failure::{Failure, Outcome};
@@ -205,6 +206,8 @@ impl Client {
         let mut request = request(Method::POST, &path, None, Body::from(input.to_string()))?;
         let json = http::HeaderValue::from_static("application/json");
         request.headers_mut().insert(CONTENT_TYPE, json);
+        let place = http::HeaderValue::from_static(COMMAND_LINE);
+        request.headers_mut().insert(PLACE_HEADER, place);
         self.let_in(&mut request)?;
         self.json(request).await
     }
@@ -282,14 +285,13 @@ impl Client {
         last.ok_or_else(|| Failure::failed("the node stopped before the work was done"))
     }
 
-    /// An access token for an account, by the operator's right.
+    /// An access token for an account, by the operator's right; `purpose` goes into the audit.
     ///
     /// # Errors
     /// [`crate::failure::Exit::NotFound`] when there is no such account.
-    pub async fn session(&self, account: &str) -> Outcome<Session> {
-        let answer = self
-            .admin_post("session", &json!({ "account": account }))
-            .await?;
+    pub async fn session(&self, account: &str, purpose: &str) -> Outcome<Session> {
+        let input = json!({ "account": account, "for": purpose });
+        let answer = self.admin_post("session", &input).await?;
         let text = |name: &str| answer[name].as_str().unwrap_or_default().to_owned();
         Ok(Session {
             did: text("did"),

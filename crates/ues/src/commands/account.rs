@@ -144,24 +144,21 @@ pub async fn run(context: &Context, command: Command) -> Outcome {
             new_password(context, client, &account, password).await
         }
         Command::Handle { account, handle } => {
-            let session = client.session(account_name(&account)?).await?;
-            let input = json!({ "handle": handle });
-            client
-                .procedure(
-                    "com.atproto.identity.updateHandle",
-                    &input,
-                    Some(&session.token),
-                )
-                .await?;
+            let input = json!({ "account": account_name(&account)?, "handle": handle });
+            let value = client.admin_post("account/handle", &input).await?;
+            let text = |name: &str| value[name].as_str().unwrap_or_default().to_owned();
+            let (before, handle) = (text("before"), text("handle"));
             context
                 .output
-                .result(&json!({ "did": session.did, "handle": handle }), |out| {
-                    writeln!(out, "{} is now {STRONG}{handle}{STRONG:#}", session.handle)
+                .result(&json!({ "did": value["did"], "handle": handle }), |out| {
+                    writeln!(out, "{before} is now {STRONG}{handle}{STRONG:#}")
                 });
             Ok(())
         }
         Command::Token { account } => {
-            let session = client.session(account_name(&account)?).await?;
+            let session = client
+                .session(account_name(&account)?, "account token")
+                .await?;
             let value = json!({ "did": session.did, "accessJwt": session.token });
             context.output.line(&value, &session.token);
             Ok(())

@@ -57,12 +57,12 @@ impl As {
         }
     }
 
-    /// A session of that account.
+    /// A session of that account; `purpose` goes into the audit.
     ///
     /// # Errors
     /// As [`As::name`], and when there is no such account.
-    pub async fn session(&self, client: &Client) -> Outcome<Session> {
-        client.session(&self.name(client).await?).await
+    pub async fn session(&self, client: &Client, purpose: &str) -> Outcome<Session> {
+        client.session(&self.name(client).await?, purpose).await
     }
 }
 

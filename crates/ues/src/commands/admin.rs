@@ -3,7 +3,9 @@
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::{Context, admin_invites, admin_labels};
+use super::acting::account_name;
+use super::repo::log;
+use super::{Context, admin_invites, admin_labels, admin_suspend};
 use crate::client::Client;
 use crate::failure::{Failure, Outcome};
 use crate::output::{FAINT, Table, human_bytes};
@@ -68,6 +70,14 @@ Examples:
         #[arg(long = "as", value_name = "ACCOUNT")]
         account: Option<String>,
     },
+    /// Suspends an account for a time: as taken down, until the term is over
+    #[command(after_help = "\
+Examples:
+  ues admin suspend alice.test --for 7d --reason 'sells shoes'
+  ues admin suspend alice.test --until 2026-12-24T00:00:00Z
+  ues admin suspend alice.test             until it is lifted
+  ues admin suspend alice.test --lift")]
+    Suspend(admin_suspend::Args),
     /// Shows how an account, a record or a blob stands
     Subject {
         /// What
@@ -77,12 +87,14 @@ Examples:
         #[arg(long = "as", value_name = "ACCOUNT")]
         account: Option<String>,
     },
-    /// Finds accounts by a part of their e-mail address
+    /// Finds accounts by a part of their handle, DID or e-mail address
     Search {
         /// The part; all accounts when left away
         #[arg(default_value = "")]
-        email: String,
+        text: String,
     },
+    /// Shows the last events that the node told its followers, of one account or of all
+    Events(log::Args),
     /// Writes to the owner of an account
     Write {
         /// Handle or DID
@@ -189,6 +201,7 @@ pub async fn run(context: &Context, command: Command) -> Outcome {
                 .line(&done, format!("{subject} is served again"));
             Ok(())
         }
+        Command::Suspend(args) => admin_suspend::run(context, client, args).await,
         Command::Subject { subject, account } => {
             let subject = find(client, &subject, account).await?;
             let params = match subject["$type"].as_str() {
@@ -205,7 +218,7 @@ pub async fn run(context: &Context, command: Command) -> Outcome {
             let nsid = "com.atproto.admin.getSubjectStatus";
             let value = client.query_as_admin(nsid, &params).await?;
             context.output.result(&value, |out| {
-                for name in ["takedown", "deactivated"] {
+                for name in ["takedown", "suspended", "deactivated"] {
                     let standing = &value[name];
                     if standing.is_object() {
                         let reason = standing["ref"].as_str().unwrap_or_default();
@@ -221,7 +234,8 @@ pub async fn run(context: &Context, command: Command) -> Outcome {
             });
             Ok(())
         }
-        Command::Search { email } => search(context, client, &email).await,
+        Command::Search { text } => search(context, client, &text).await,
+        Command::Events(args) => log::run(context, args).await,
         Command::Write {
             account,
             text,
@@ -274,6 +288,7 @@ async fn quota(
     account: &str,
     set: [(&str, Option<String>); 3],
 ) -> Outcome {
+    let account = account_name(account)?;
     let mut new = serde_json::Map::new();
     for (name, text) in set {
         let number = match text.as_deref() {
@@ -325,19 +340,15 @@ async fn quota(
     Ok(())
 }
 
-async fn search(context: &Context, client: &Client, email: &str) -> Outcome {
+async fn search(context: &Context, client: &Client, text: &str) -> Outcome {
     let mut all = Vec::new();
     let mut cursor = String::new();
     loop {
-        let mut params = vec![("limit", "100")];
-        if !email.is_empty() {
-            params.push(("email", email));
-        }
+        let mut params = vec![("text", text)];
         if !cursor.is_empty() {
             params.push(("cursor", &cursor));
         }
-        let nsid = "com.atproto.admin.searchAccounts";
-        let mut page = client.query_as_admin(nsid, &params).await?;
+        let mut page = client.admin_get("accounts/search", &params).await?;
         if let Value::Array(accounts) = page["accounts"].take() {
             all.extend(accounts);
         }
@@ -346,12 +357,13 @@ async fn search(context: &Context, client: &Client, email: &str) -> Outcome {
             None => break,
         }
     }
-    let mut table = Table::new(&["handle", "did", "email", "confirmed", "since"]);
+    let mut table = Table::new(&["handle", "did", "status", "email", "confirmed", "since"]);
     for account in &all {
         let text = |name: &str| account[name].as_str().unwrap_or("-").to_owned();
         let since = text("indexedAt");
         let confirmed = text("emailConfirmedAt");
-        table.row([text("handle"), text("did"), text("email"), confirmed, since]);
+        let (handle, did) = (text("handle"), text("did"));
+        table.row([handle, did, text("status"), text("email"), confirmed, since]);
     }
     let value = Value::Array(all);
     context
@@ -418,6 +430,7 @@ async fn audit(context: &Context, client: &Client, limit: u32) -> Outcome {
 /// # Errors
 /// When there is none.
 pub async fn did_of(client: &Client, account: &str) -> Outcome<String> {
+    let account = account_name(account)?;
     let value = client.admin_get("account", &[("account", account)]).await?;
     Ok(value["did"].as_str().unwrap_or_default().to_owned())
 }

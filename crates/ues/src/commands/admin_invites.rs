@@ -1,6 +1,7 @@
 //! `ues admin invite`, `invites` and `uninvite`.
 
 use serde_json::json;
+use ues_atproto::admin::{MAX_COUNT, MAX_USES};
 
 use super::Context;
 use super::admin::did_of;
@@ -19,6 +20,12 @@ pub async fn make(
     uses: u32,
     account: Option<String>,
 ) -> Outcome {
+    for (name, number, most) in [("count", count, MAX_COUNT), ("uses", uses, MAX_USES)] {
+        if !(1..=most).contains(&i64::from(number)) {
+            let message = format!("{name}: expected a number from 1 to {most}");
+            return Err(Failure::usage(message));
+        }
+    }
     let mut input = json!({ "codeCount": count, "useCount": uses });
     if let Some(account) = account {
         input["forAccounts"] = json!([did_of(client, &account).await?]);

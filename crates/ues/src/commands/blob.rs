@@ -88,7 +88,7 @@ async fn put(context: &Context, file: &Path, mime: Option<String>, acting: &As) 
     let length = input.metadata().await.map_err(reading())?.len();
     let mime = mime.unwrap_or_else(|| mime_by_name(file).to_owned());
     let client = context.client().await?;
-    let session = acting.session(client).await?;
+    let session = acting.session(client, "blob put").await?;
     let answer = client
         .upload(
             "com.atproto.repo.uploadBlob",

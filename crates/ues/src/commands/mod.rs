@@ -6,6 +6,7 @@ mod acting;
 pub mod admin;
 mod admin_invites;
 mod admin_labels;
+mod admin_suspend;
 pub mod blob;
 pub mod car;
 pub mod check;

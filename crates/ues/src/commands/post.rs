@@ -37,7 +37,7 @@ pub struct Args {
 /// What the node answers.
 pub async fn run(context: &Context, args: Args) -> Outcome {
     let client = context.client().await?;
-    let session = args.acting.session(client).await?;
+    let session = args.acting.session(client, "post").await?;
     let mut record = json!({
         "$type": "app.bsky.feed.post",
         "text": args.text,

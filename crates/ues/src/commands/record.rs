@@ -153,7 +153,7 @@ pub async fn run(context: &Context, command: Command) -> Outcome {
             acting,
         } => {
             let record = typed(json_argument(&value)?, &collection);
-            let session = acting.session(client).await?;
+            let session = acting.session(client, "record create").await?;
             let mut input =
                 json!({ "repo": session.did, "collection": collection, "record": record });
             if let Some(rkey) = rkey {
@@ -185,7 +185,7 @@ pub async fn run(context: &Context, command: Command) -> Outcome {
         Command::Put { uri, value, swap } => {
             let place = Place::parse(&uri)?;
             let record = typed(json_argument(&value)?, &place.collection);
-            let session = client.session(&place.repo).await?;
+            let session = client.session(&place.repo, "record put").await?;
             let mut input = json!({
                 "repo": session.did, "collection": place.collection, "rkey": place.rkey, "record": record,
             });
@@ -200,7 +200,7 @@ pub async fn run(context: &Context, command: Command) -> Outcome {
             client
                 .query("com.atproto.repo.getRecord", &params(&place), None)
                 .await?;
-            let session = client.session(&place.repo).await?;
+            let session = client.session(&place.repo, "record delete").await?;
             let mut input = json!({
                 "repo": session.did, "collection": place.collection, "rkey": place.rkey,
             });

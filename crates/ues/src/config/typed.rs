@@ -205,6 +205,8 @@ pub struct Limits {
     pub import_bytes: u64,
     /// Connections at one time.
     pub connections: u32,
+    /// Of these, connections of one client.
+    pub connections_per_client: u32,
     /// Followers of the event stream at one time.
     pub subscribers: u32,
     /// Memory for the newest events, in bytes.

@@ -59,7 +59,7 @@ fn read<T: serde::de::DeserializeOwned>(answer: Value) -> Outcome<T> {
 #[async_trait]
 impl Desk for Client {
     async fn session(&self, did: &str) -> Outcome<String> {
-        Ok(Self::session(self, did).await?.token)
+        Ok(Self::session(self, did, "account migrate").await?.token)
     }
 
     async fn account(&self, account: &str) -> Outcome<Option<LocalAccount>> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use tokio::net::TcpListener;
+use ues_atproto::admin::OPERATOR;
 use ues_atproto::{Server, TlsDoor};
 use ues_repo::crypto::keystore::KeystoreError;
 use ues_storage::{OpenError, Store};
@@ -107,7 +108,7 @@ impl Node {
         let secret = secret::read_or_make(&data).map_err(folder)?;
         let mut keys = keys::open(&data, config)?;
         keys.server.admins.add("admin", &config.admin_password);
-        keys.server.admins.add("operator", &secret);
+        keys.server.admins.add(OPERATOR, &secret);
         let cannot = |e: &dyn std::fmt::Display| NodeError::Server(e.to_string());
         let mut options = settings::server(config);
         options.blob_bucket = settings::bucket(config)?;

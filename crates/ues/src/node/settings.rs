@@ -117,6 +117,7 @@ pub fn server(config: &Config) -> ues_atproto::Config {
     server.sizes.blob = config.limits.blob_bytes;
     server.sizes.import = config.limits.import_bytes;
     server.connections.max = config.limits.connections as usize;
+    server.connections.per_client = config.limits.connections_per_client as usize;
     server.connections.shutdown_grace_s = config.limits.stop_seconds.into();
     server.firehose.ring_bytes = usize::try_from(config.limits.stream_bytes).unwrap_or(usize::MAX);
     server.firehose.backfill_limit_s = config.firehose.backfill_limit_seconds;

@@ -8,14 +8,15 @@ use axum::extract::State;
 use axum::response::Response;
 use http::Request;
 use serde_json::{Value, json};
-use ues_repo::syntax::Did;
+use ues_repo::repo::layout::Status;
+use ues_repo::syntax::{Datetime, Did};
 
 use super::desk::{Desk, Frame, Visit};
 use super::words::{when, when_ms};
 use crate::accounts::{Account, handle_rules};
 use crate::admin::{
-    NewQuotas, Subject, end_sessions, send_password_reset, set_account_invites, set_deactivated,
-    set_quotas, set_takedown,
+    NewQuotas, Subject, end_sessions, lift_suspension, send_password_reset, set_account_invites,
+    set_deactivated, set_quotas, set_takedown, suspend,
 };
 use crate::context::Context;
 use crate::lifecycle;
@@ -23,6 +24,10 @@ use crate::methods::{EmailChange, change_email, change_handle_as};
 use crate::quota::quotas;
 use crate::web::{bytes, grouped};
 use crate::xrpc::XrpcError;
+
+const DAY_MS: u64 = 86_400_000;
+/// Longest suspension that the page gives, in days.
+const MAX_DAYS: u64 = 3650;
 
 struct SessionLine {
     id: String,
@@ -87,6 +92,8 @@ struct AccountPage {
     invites_disabled: bool,
     factors: Vec<&'static str>,
     taken_down: bool,
+    /// Until when it is suspended, and why.
+    suspended: Option<(String, Option<String>)>,
     off: bool,
     held: Holdings,
 }
@@ -135,7 +142,13 @@ async fn account(desk: &Desk, visit: &Visit) -> Result<AccountPage, XrpcError> {
         invited_with: account.invite_code.clone(),
         invites_disabled: account.invites_disabled,
         factors,
-        taken_down: account.is_taken_down(),
+        taken_down: account.status() == Status::Takendown,
+        suspended: account.suspension.as_ref().map(|suspension| {
+            let until = suspension.until.as_deref().map(when);
+            let until =
+                until.map_or_else(|| "until it is lifted".to_owned(), |t| format!("until {t}"));
+            (until, suspension.reason.clone())
+        }),
         off: account.is_deactivated(),
         held,
     })
@@ -242,6 +255,23 @@ async fn order(desk: &Desk, visit: &Visit, account: &Account) -> Result<String, 
         "give_back" => {
             set_takedown(ctx, actor, &Subject::Repo(did.clone()), false, None).await?;
             Ok("The account is served again.".to_owned())
+        }
+        "suspend" => {
+            let days = given("days", "the number of days")?;
+            let days = days
+                .parse::<u64>()
+                .ok()
+                .filter(|days| (1..=MAX_DAYS).contains(days));
+            let wrong = || XrpcError::invalid(format!("a suspension takes 1 to {MAX_DAYS} days"));
+            let ends = ctx.now_ms() + days.ok_or_else(wrong)? * DAY_MS;
+            let until = Datetime::from_unix_millis(ends.cast_signed()).to_string();
+            let reason = visit.field("reason").map(str::to_owned);
+            suspend(ctx, actor, did, Some(&until), reason).await?;
+            Ok(format!("The account is suspended until {}.", when(&until)))
+        }
+        "lift" => {
+            lift_suspension(ctx, actor, did).await?;
+            Ok("The suspension is lifted.".to_owned())
         }
         "deactivate" => {
             set_deactivated(ctx, actor, did, true).await?;

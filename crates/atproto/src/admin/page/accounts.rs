@@ -9,7 +9,7 @@ use http::Request;
 use super::desk::{Desk, Frame, Visit};
 use super::words::when;
 use crate::accounts::Account;
-use crate::admin::find_accounts;
+use crate::admin::{find_accounts, is_like};
 use crate::xrpc::XrpcError;
 
 /// Accounts of one page.
@@ -52,9 +52,8 @@ async fn accounts(desk: &Desk, visit: &Visit) -> Result<AccountsPage, XrpcError>
         .chars()
         .take(MAX_QUERY)
         .collect();
-    let part = query.trim_start_matches('@').to_lowercase();
     let after = visit.field("cursor").map(str::to_owned);
-    let found = find_accounts(&desk.ctx, after, PAGE, move |account| fits(account, &part)).await?;
+    let found = find_accounts(&desk.ctx, after, PAGE, is_like(&query)).await?;
     let last = found.last().filter(|_| found.len() == PAGE);
     Ok(AccountsPage {
         frame: desk.frame(visit, "accounts"),
@@ -67,15 +66,6 @@ async fn accounts(desk: &Desk, visit: &Visit) -> Result<AccountsPage, XrpcError>
         query,
         accounts: found.iter().map(|account| line(account)).collect(),
     })
-}
-
-fn fits(account: &Account, part: &str) -> bool {
-    account.handle.as_str().contains(part)
-        || account.did.as_str().to_lowercase().contains(part)
-        || account
-            .email
-            .as_deref()
-            .is_some_and(|email| email.contains(part))
 }
 
 fn line(account: &Account) -> AccountLine {

@@ -12,16 +12,12 @@ use ues_repo::syntax::{AtIdentifier, Did};
 use super::desk::{Desk, Frame, Visit};
 use super::words::{account_name, when};
 use crate::accounts::InviteOrder;
-use crate::admin::{disable_invites, make_invites};
+use crate::admin::{MAX_COUNT, MAX_USES, disable_invites, make_invites};
 use crate::xrpc::XrpcError;
 
 const PATH: &str = "/admin/invites";
 /// Codes of one page.
 const PAGE: usize = 100;
-/// Codes that are shown at once when they are made.
-const MAX_COUNT: usize = 100;
-/// Accounts that one code may be good for.
-const MAX_USES: i64 = 1_000_000;
 
 struct InviteLine {
     code: String,
@@ -107,7 +103,7 @@ async fn make(desk: &Desk, visit: &Visit) -> Result<String, XrpcError> {
         number.filter(|n| (1..=most).contains(n)).ok_or_else(wrong)
     };
     let uses = number("uses", MAX_USES)?;
-    let count = usize::try_from(number("count", MAX_COUNT as i64)?).unwrap_or(1);
+    let count = usize::try_from(number("count", MAX_COUNT)?).unwrap_or(1);
     let accounts = match visit.field("account") {
         None => None,
         Some(name) => {

@@ -8,7 +8,7 @@ use http::Request;
 
 use super::desk::{Desk, Frame, Visit};
 use super::words::when;
-use crate::admin::send_again;
+use crate::admin::{read_letter, send_again};
 use crate::mail::Mail;
 use crate::xrpc::XrpcError;
 
@@ -40,18 +40,18 @@ struct MailsPage {
 pub async fn show(State(desk): State<Desk>, request: Request<Body>) -> Response {
     match desk.enter(&request) {
         Ok(visit) => {
-            let made = mails(&desk, &visit);
+            let made = mails(&desk, &visit).await;
             desk.page(&visit, made)
         }
         Err(refused) => *refused,
     }
 }
 
-fn mails(desk: &Desk, visit: &Visit) -> Result<MailsPage, XrpcError> {
+async fn mails(desk: &Desk, visit: &Visit) -> Result<MailsPage, XrpcError> {
     let ctx = &desk.ctx;
     let mails = ctx.outbox.list(SHOWN).map_err(XrpcError::internal)?;
     let opened = match visit.field("id").and_then(|id| id.parse().ok()) {
-        Some(id) => ctx.outbox.get(&ctx.seal, id).map_err(XrpcError::internal)?,
+        Some(id) => read_letter(ctx, &visit.actor, id).await?,
         None => None,
     };
     Ok(MailsPage {

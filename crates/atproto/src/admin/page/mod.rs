@@ -1,4 +1,4 @@
-//! The page `/admin`: accounts, invites, mail, reports and the audit in a browser.
+//! The page `/admin`: accounts, invites, mail, reports, events, storage and the audit in a browser.
 //!
 //! It is rendered here, without script. Whoever signs in shows a secret that administers the node. All
 //! that it does goes through the functions that `com.atproto.admin` and the operator's commands use.
@@ -7,6 +7,7 @@ mod account;
 mod accounts;
 mod audit;
 mod desk;
+mod events;
 mod invites;
 mod labels;
 mod mails;
@@ -14,6 +15,7 @@ mod overview;
 mod reports;
 mod session;
 mod sign_in;
+mod storage;
 mod words;
 
 use std::sync::Arc;
@@ -39,6 +41,8 @@ pub fn routes(ctx: &Context) -> Router {
         .route("/admin/mails", get(mails::show).post(mails::answer))
         .route("/admin/reports", get(reports::show).post(reports::answer))
         .route("/admin/labels", get(labels::show).post(labels::answer))
+        .route("/admin/events", get(events::show))
+        .route("/admin/storage", get(storage::show))
         .route("/admin/audit", get(audit::show))
         .with_state(desk)
 }

@@ -35,7 +35,9 @@ pub async fn run(context: &Context, args: Args) -> Outcome {
     let file = tokio::fs::File::open(&args.file).await.map_err(reading())?;
     let length = file.metadata().await.map_err(reading())?.len();
     let client = context.client().await?;
-    let session = client.session(account_name(&args.account)?).await?;
+    let session = client
+        .session(account_name(&args.account)?, "repo import")
+        .await?;
     let progress = context.output.progress("import", length);
     let (told, heard) = std::sync::mpsc::channel();
     let stream = ReaderStream::with_capacity(file, 256 << 10).inspect(move |piece| {

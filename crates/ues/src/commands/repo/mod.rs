@@ -4,8 +4,9 @@ mod diff;
 mod export;
 mod import;
 mod key;
-mod log;
+pub mod log;
 mod ls;
+mod repair;
 mod source;
 mod tree;
 mod verify;
@@ -24,6 +25,8 @@ pub enum Command {
     Import(import::Args),
     /// Verifies a repository: every block, the whole tree, the signature
     Verify(verify::Args),
+    /// Makes the rows beside a repository's tree right again, and announces it anew
+    Repair(repair::Args),
     /// Shows the commits of a repository, newest last
     Log(log::Args),
     /// Shows which records differ between two repositories
@@ -44,6 +47,7 @@ pub async fn run(context: &Context, command: Command) -> Outcome {
         Command::Export(args) => export::run(context, args).await,
         Command::Import(args) => import::run(context, args).await,
         Command::Verify(args) => verify::run(context, args).await,
+        Command::Repair(args) => repair::run(context, args).await,
         Command::Log(args) => log::run(context, args).await,
         Command::Diff(args) => diff::run(context, args).await,
         Command::Tree(args) => tree::run(context, args).await,

@@ -38,7 +38,14 @@ pub const SETTINGS: &[Setting] = &[
         key: "limits.connections",
         kind: Kind::Count,
         default: "10000",
-        help: "Connections that may be open at one time; more wait to be accepted.",
+        help: "Connections that may be open at one time. When there are more, those go that have been longest without a whole request.",
+    },
+    Setting {
+        key: "limits.connections_per_client",
+        kind: Kind::Count,
+        default: "256",
+        help: "Of these, connections of one client: an IPv4 address, or an IPv6 network of 64 bits. Of a proxy that is believed\n\
+               (rate_limits.trusted_ips, this machine, private networks), requests at one time of each client that it names.",
     },
     Setting {
         key: "limits.subscribers",

@@ -6,13 +6,16 @@ use axum::Json;
 use axum::extract::{Query, State};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use ues_atproto::admin::{self, Actor, NewQuotas, Place};
-use ues_atproto::{Account, Act, Scope, change_password, lifecycle, quotas};
+use ues_atproto::admin::{self, Actor, NewQuotas, OPERATOR, Place};
+use ues_atproto::{Account, Act, Scope, change_handle_as, change_password, lifecycle, quotas};
 use ues_repo::repo::layout::{Head, Status};
 use ues_repo::syntax::{AtIdentifier, Datetime};
 
 use super::Desk;
 use super::answer::{Answer, Refusal};
+
+/// Accounts that one search gives.
+const FOUND: usize = 100;
 
 /// Which account.
 #[derive(Deserialize)]
@@ -54,11 +57,31 @@ impl Desk {
             .filter(|a| a.status() != Status::Deleted)
             .ok_or_else(|| Refusal::not_found(format!("there is no account {name}")))
     }
+
+    /// Writes down what the operator does where nothing else is written.
+    pub(super) async fn note(&self, act: Option<Act>) -> Result<(), Refusal> {
+        let mut batch = self.ctx.store.batch();
+        lifecycle::note(&self.ctx, &mut batch, act);
+        let written = self.ctx.store.commit(batch).await;
+        written.map(drop).map_err(Refusal::internal)
+    }
 }
 
-/// `POST session {account}`: an access token for an account, as if its owner had signed in.
-pub async fn session(State(desk): State<Desk>, Json(which): Json<Which>) -> Answer {
-    let account = desk.account(&which.account)?;
+/// For whom the operator acts.
+#[derive(Deserialize)]
+pub struct Acting {
+    account: String,
+    /// What for, in a few words.
+    #[serde(rename = "for")]
+    purpose: Option<String>,
+}
+
+/// `POST session {account, for?}`: an access token for an account, as if its owner had signed in.
+pub async fn session(State(desk): State<Desk>, Json(acting): Json<Acting>) -> Answer {
+    let account = desk.account(&acting.account)?;
+    let purpose: Option<String> = acting.purpose.map(|text| text.chars().take(100).collect());
+    let details = purpose.map_or(Value::Null, |purpose| json!({ "for": purpose }));
+    desk.note(act("actAsOwner", &account, details)).await?;
     let now = desk.ctx.now_ms();
     let token = desk
         .ctx
@@ -90,6 +113,36 @@ pub async fn list(State(desk): State<Desk>, Query(page): Query<Page>) -> Answer 
     Ok(Json(answer))
 }
 
+/// What is looked for.
+#[derive(Deserialize)]
+pub struct Search {
+    #[serde(default)]
+    text: String,
+    cursor: Option<String>,
+}
+
+/// `GET accounts/search?text&cursor`: accounts with a text in their handle, DID or e-mail address, in the order of their
+/// DIDs.
+pub async fn search(State(desk): State<Desk>, Query(search): Query<Search>) -> Answer {
+    let wanted = admin::is_like(&search.text);
+    let found = admin::find_accounts(&desk.ctx, search.cursor, FOUND, wanted).await?;
+    let accounts: Vec<_> = found
+        .iter()
+        .map(|account| {
+            json!({
+                "did": account.did.as_str(), "handle": account.handle.as_str(), "email": account.email,
+                "emailConfirmedAt": account.email_confirmed_at, "indexedAt": account.created_at,
+                "status": account.status().name().unwrap_or("active"),
+            })
+        })
+        .collect();
+    let mut answer = json!({ "accounts": accounts });
+    if let Some(last) = found.last().filter(|_| found.len() == FOUND) {
+        answer["cursor"] = last.did.as_str().into();
+    }
+    Ok(Json(answer))
+}
+
 /// `GET account?account`.
 pub async fn show(State(desk): State<Desk>, Query(which): Query<Which>) -> Answer {
     let account = desk.account(&which.account)?;
@@ -102,6 +155,9 @@ pub async fn show(State(desk): State<Desk>, Query(which): Query<Which>) -> Answe
     let mut answer = summary(&desk, &account, &head)?;
     answer["collections"] = json!(repos.collections(&account.did).map_err(Refusal::internal)?);
     answer["email"] = json!(account.email);
+    if let Some(suspension) = &account.suspension {
+        answer["suspension"] = json!(suspension);
+    }
     Ok(Json(answer))
 }
 
@@ -119,9 +175,27 @@ fn summary(desk: &Desk, account: &Account, head: &Head) -> Result<Value, Refusal
     }))
 }
 
+/// Another handle for an account.
+#[derive(Deserialize)]
+pub struct NewHandle {
+    account: String,
+    handle: String,
+}
+
+/// `POST account/handle {account, handle}`: in its DID document too. Names that are reserved may be given.
+pub async fn handle(State(desk): State<Desk>, Json(input): Json<NewHandle>) -> Answer {
+    let account = desk.account(&input.account)?;
+    let details = json!({ "handle": input.handle });
+    let act = act("updateAccountHandle", &account, details);
+    let handle = change_handle_as(&desk.ctx, &account.did, &input.handle, act).await?;
+    Ok(Json(json!({
+        "did": account.did.as_str(), "handle": handle.as_str(), "before": account.handle.as_str(),
+    })))
+}
+
 /// The operator, for the audit.
 pub(super) fn actor() -> Actor {
-    Actor::new("operator", Place::CommandLine)
+    Actor::new(OPERATOR, Place::CommandLine)
 }
 
 /// What the operator does, for the audit.
@@ -149,10 +223,19 @@ pub async fn status(State(desk): State<Desk>, Json(input): Json<NewStatus>) -> A
         json!({ "status": input.status }),
     );
     match input.status.as_str() {
+        "active" if account.suspension.is_some() => {
+            return Err(Refusal::invalid(
+                "the account is suspended: ues admin suspend ACCOUNT --lift ends that",
+            ));
+        }
         "active" => {
-            if account.is_taken_down() {
-                lifecycle::take_down(ctx, did, None, act.clone()).await?;
-            }
+            let act = match account.is_taken_down() {
+                true => {
+                    lifecycle::take_down(ctx, did, None, act).await?;
+                    None
+                }
+                false => act,
+            };
             lifecycle::activate(ctx, did, false, act).await?;
         }
         "deactivated" => lifecycle::deactivate(ctx, did, None, act).await?,
@@ -163,6 +246,33 @@ pub async fn status(State(desk): State<Desk>, Json(input): Json<NewStatus>) -> A
         other => return Err(Refusal::invalid(format!("there is no status {other:?}"))),
     }
     Ok(Json(json!({ "did": did.as_str(), "status": input.status })))
+}
+
+/// How long an account is suspended.
+#[derive(Deserialize)]
+pub struct Term {
+    account: String,
+    /// RFC 3339; without it, until it is lifted.
+    until: Option<String>,
+    reason: Option<String>,
+    /// Ends it instead.
+    #[serde(default)]
+    lift: bool,
+}
+
+/// `POST account/suspend {account, until?, reason?, lift?}`.
+pub async fn suspend(State(desk): State<Desk>, Json(term): Json<Term>) -> Answer {
+    let account = desk.account(&term.account)?;
+    let (ctx, did) = (&desk.ctx, &account.did);
+    match term.lift {
+        true => admin::lift_suspension(ctx, &actor(), did).await?,
+        false => admin::suspend(ctx, &actor(), did, term.until.as_deref(), term.reason).await?,
+    }
+    let account = desk.account(did.as_str())?;
+    Ok(Json(json!({
+        "did": did.as_str(), "status": account.status().name().unwrap_or("active"),
+        "suspension": account.suspension,
+    })))
 }
 
 /// `POST account/delete {account}`: the account, its repository and its blobs.
@@ -210,6 +320,17 @@ pub async fn sessions(State(desk): State<Desk>, Query(which): Query<Which>) -> A
         })
         .collect();
     Ok(Json(json!({ "sessions": sessions })))
+}
+
+/// `POST repo/repair {account}`.
+pub async fn repair(State(desk): State<Desk>, Json(which): Json<Which>) -> Answer {
+    let account = desk.account(&which.account)?;
+    let (found, commit) = admin::repair(&desk.ctx, &actor(), &account.did).await?;
+    Ok(Json(json!({
+        "did": account.did.as_str(), "records": found.records, "nodes": found.nodes,
+        "rebuilt": found.rebuilt, "removed": found.removed,
+        "commit": commit.cid.to_string(), "rev": commit.rev.as_str(),
+    })))
 }
 
 /// Which sessions.

@@ -1,5 +1,7 @@
 //! How the operator's routes say no: in XRPC's shape.
 
+use std::borrow::Cow;
+
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -10,7 +12,7 @@ use ues_atproto::XrpcError;
 #[derive(Debug)]
 pub struct Refusal {
     status: StatusCode,
-    name: &'static str,
+    name: Cow<'static, str>,
     message: String,
 }
 
@@ -19,7 +21,7 @@ impl Refusal {
     pub fn invalid(message: impl Into<String>) -> Self {
         Self {
             status: StatusCode::BAD_REQUEST,
-            name: "InvalidRequest",
+            name: "InvalidRequest".into(),
             message: message.into(),
         }
     }
@@ -28,7 +30,7 @@ impl Refusal {
     pub fn not_found(message: impl Into<String>) -> Self {
         Self {
             status: StatusCode::NOT_FOUND,
-            name: "NotFound",
+            name: "NotFound".into(),
             message: message.into(),
         }
     }
@@ -38,7 +40,7 @@ impl Refusal {
         let message = "the operator's secret is missing or wrong".to_owned();
         Self {
             status: StatusCode::UNAUTHORIZED,
-            name: "AuthenticationRequired",
+            name: "AuthenticationRequired".into(),
             message,
         }
     }
@@ -48,7 +50,7 @@ impl Refusal {
         tracing::error!(%cause, "an operator's call failed");
         Self {
             status: StatusCode::INTERNAL_SERVER_ERROR,
-            name: "InternalServerError",
+            name: "InternalServerError".into(),
             message: cause.to_string(),
         }
     }
@@ -60,7 +62,10 @@ impl From<XrpcError> for Refusal {
         match error.status() {
             StatusCode::INTERNAL_SERVER_ERROR => Self::internal(message),
             _ if error.name() == "NotFound" => Self::not_found(message),
-            _ => Self::invalid(message),
+            _ => Self {
+                name: error.name().to_owned().into(),
+                ..Self::invalid(message)
+            },
         }
     }
 }

@@ -4,11 +4,12 @@ use axum::Json;
 use axum::extract::{Query, State};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use ues_atproto::Context;
+use ues_atproto::{Context, lifecycle};
 use ues_repo::lexicon::{Lexicons, RegisterError};
 use ues_storage::{Keyspace, StorageError};
 
 use super::Desk;
+use super::accounts::actor;
 use super::answer::{Answer, Refusal};
 
 /// Keyspace: NSID -> document as JSON.
@@ -98,6 +99,9 @@ pub async fn add(State(desk): State<Desk>, Json(document): Json<Value>) -> Answe
     let rows = rows(&desk.ctx).map_err(Refusal::internal)?;
     let mut batch = desk.ctx.store.batch();
     batch.put(&rows, &registered.nsid, document.to_string());
+    let details = json!({ "replaced": registered.replaced });
+    let act = actor().act("addLexicon", &registered.nsid, details);
+    lifecycle::note(&desk.ctx, &mut batch, Some(act));
     desk.ctx
         .store
         .commit(batch)

@@ -1,21 +1,15 @@
 //! The event log, as JSON.
 
-use std::collections::VecDeque;
-
 use axum::Json;
 use axum::extract::{Query, State};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use ues_atproto::admin;
 use ues_repo::repo::event::LogEvent;
 use ues_repo::syntax::{AtIdentifier, Did};
 
 use super::Desk;
 use super::answer::{Answer, Refusal};
-
-/// Events read at a time.
-const PIECE: usize = 2_000;
-/// Bytes read at a time.
-const PIECE_BYTES: usize = 8 << 20;
 
 /// What to show.
 #[derive(Deserialize)]
@@ -63,7 +57,7 @@ impl Desk {
     fn after(&self, after: u64, limit: usize, did: Option<&Did>) -> Result<Value, Refusal> {
         let (mut events, mut at) = (Vec::new(), after);
         loop {
-            let piece = self.piece(at)?;
+            let piece = admin::events_after(&self.ctx, at)?;
             if piece.is_empty() {
                 return Ok(json!({ "events": events }));
             }
@@ -79,57 +73,14 @@ impl Desk {
         }
     }
 
-    /// The last events; looking backwards, piece by piece.
+    /// The last events.
     fn last(&self, limit: usize, did: Option<&Did>) -> Result<Value, Refusal> {
-        let first = self.ctx.store.log().first_seq();
-        let mut end = self.ctx.store.log().last_durable().saturating_add(1);
-        let mut events = VecDeque::new();
-        let step = if did.is_some() {
-            PIECE as u64
-        } else {
-            limit as u64
-        };
-        while end > first && events.len() < limit {
-            let start = end.saturating_sub(step).max(first);
-            let (mut found, mut at) = (Vec::new(), start.saturating_sub(1));
-            while at + 1 < end {
-                let piece = self.piece(at)?;
-                if piece.is_empty() {
-                    break;
-                }
-                for (seq, event) in piece {
-                    at = seq;
-                    if seq < end && did.is_none_or(|did| event.did() == did) {
-                        found.push(show(seq, &event));
-                    }
-                }
-            }
-            for event in found.into_iter().rev() {
-                if events.len() < limit {
-                    events.push_front(event);
-                }
-            }
-            end = start;
-        }
+        let events = admin::last_events(&self.ctx, None, limit, did)?;
+        let events: Vec<_> = events
+            .iter()
+            .map(|(seq, event)| show(*seq, event))
+            .collect();
         Ok(json!({ "events": events }))
-    }
-
-    fn piece(&self, after: u64) -> Result<Vec<(u64, LogEvent)>, Refusal> {
-        let events = self
-            .ctx
-            .store
-            .log()
-            .read(after, PIECE, PIECE_BYTES)
-            .map_err(Refusal::internal)?;
-        events
-            .into_iter()
-            .map(|e| {
-                Ok((
-                    e.seq,
-                    LogEvent::decode(&e.payload).map_err(Refusal::internal)?,
-                ))
-            })
-            .collect()
     }
 }
 

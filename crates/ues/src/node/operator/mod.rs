@@ -21,7 +21,7 @@ use axum::extract::{Request, State};
 use axum::http::header::AUTHORIZATION;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use subtle::ConstantTimeEq;
 use ues_atproto::{App, Context};
 
@@ -67,39 +67,11 @@ impl App for Operator {
             data: self.data.clone(),
             index: self.index.clone(),
         };
-        let routes = Router::new()
-            .route("/ping", get(|| async { axum::Json(serde_json::json!({})) }))
-            .route("/status", get(status::status))
-            .route("/session", post(accounts::session))
-            .route("/accounts", get(accounts::list))
-            .route("/account", get(accounts::show))
-            .route("/account/password", post(accounts::password))
-            .route("/account/status", post(accounts::status))
-            .route("/account/quota", post(accounts::quota))
-            .route("/account/delete", post(accounts::delete))
-            .route("/sessions", get(accounts::sessions))
-            .route("/sessions/end", post(accounts::end_sessions))
-            .route("/account/totp", post(second_factor::make))
-            .route("/account/totp/confirm", post(second_factor::confirm))
-            .route("/account/totp/recovery", post(second_factor::new_codes))
-            .route("/account/totp/remove", post(second_factor::remove))
-            .route("/identity", get(identities::show))
-            .route("/identity/sign", post(identities::sign))
-            .route("/audit", get(moderation::audit))
-            .route("/reports", get(moderation::reports))
-            .route("/report", post(moderation::mark_report))
-            .route("/labels", get(labels::list))
-            .route("/label", post(labels::put))
-            .route("/labeler", get(labels::labeler))
-            .route("/mails", get(moderation::mails))
-            .route("/mail", get(moderation::mail))
-            .route("/mail/again", post(moderation::mail_again))
-            .route("/log", get(log::log))
-            .route("/lexicons", get(lexicons::list).post(lexicons::add))
-            .route("/lexicon", get(lexicons::show))
-            .route("/query", post(query::query))
-            .route("/check", post(work::check))
-            .route("/reindex", post(work::reindex))
+        let routes = routes().into_iter();
+        let routes = routes
+            .fold(Router::new(), |router, (path, methods)| {
+                router.route(path, methods)
+            })
             .with_state(desk)
             .layer(middleware::from_fn_with_state(
                 Arc::clone(&self.secret),
@@ -107,6 +79,49 @@ impl App for Operator {
             ));
         Router::new().nest("/admin/v1", routes)
     }
+}
+
+/// All routes. Whatever changes something, acts for somebody or shows what was meant for somebody else leaves one row in
+/// the audit.
+fn routes() -> Vec<(&'static str, MethodRouter<Desk>)> {
+    vec![
+        ("/ping", get(|| async { axum::Json(serde_json::json!({})) })),
+        ("/status", get(status::status)),
+        ("/session", post(accounts::session)),
+        ("/accounts", get(accounts::list)),
+        ("/accounts/search", get(accounts::search)),
+        ("/account", get(accounts::show)),
+        ("/account/handle", post(accounts::handle)),
+        ("/account/password", post(accounts::password)),
+        ("/account/status", post(accounts::status)),
+        ("/account/suspend", post(accounts::suspend)),
+        ("/account/quota", post(accounts::quota)),
+        ("/account/delete", post(accounts::delete)),
+        ("/sessions", get(accounts::sessions)),
+        ("/sessions/end", post(accounts::end_sessions)),
+        ("/account/totp", post(second_factor::make)),
+        ("/account/totp/confirm", post(second_factor::confirm)),
+        ("/account/totp/recovery", post(second_factor::new_codes)),
+        ("/account/totp/remove", post(second_factor::remove)),
+        ("/repo/repair", post(accounts::repair)),
+        ("/identity", get(identities::show)),
+        ("/identity/sign", post(identities::sign)),
+        ("/audit", get(moderation::audit)),
+        ("/reports", get(moderation::reports)),
+        ("/report", post(moderation::mark_report)),
+        ("/labels", get(labels::list)),
+        ("/label", post(labels::put)),
+        ("/labeler", get(labels::labeler)),
+        ("/mails", get(moderation::mails)),
+        ("/mail", get(moderation::mail)),
+        ("/mail/again", post(moderation::mail_again)),
+        ("/log", get(log::log)),
+        ("/lexicons", get(lexicons::list).post(lexicons::add)),
+        ("/lexicon", get(lexicons::show)),
+        ("/query", post(query::query)),
+        ("/check", post(work::check)),
+        ("/reindex", post(work::reindex)),
+    ]
 }
 
 /// Lets the operator in and nobody else.

@@ -88,8 +88,7 @@ pub async fn mails(State(desk): State<Desk>, Query(page): Query<Page>) -> Answer
 
 /// `GET mail?id`: with its text, which is gone once it was sent.
 pub async fn mail(State(desk): State<Desk>, Query(which): Query<Which>) -> Answer {
-    let found = desk.ctx.outbox.get(&desk.ctx.seal, which.id);
-    let found = found.map_err(Refusal::internal)?;
+    let found = admin::read_letter(&desk.ctx, &actor(), which.id).await?;
     let (mail, text) =
         found.ok_or_else(|| Refusal::not_found(format!("there is no letter {}", which.id)))?;
     let mut answer = json!(mail);

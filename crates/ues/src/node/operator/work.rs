@@ -12,6 +12,8 @@ use ues_repo::syntax::Did;
 use ues_storage::CheckProgress;
 
 use super::Desk;
+use super::accounts::actor;
+use super::answer::Refusal;
 
 /// Problems of one part that are listed; more are counted only.
 const MAX_LISTED: usize = 100;
@@ -123,14 +125,16 @@ fn check_store(desk: &Desk, teller: &Teller) -> Result<(Value, u64), String> {
 }
 
 /// `POST reindex`: drops the index and builds it again.
-pub async fn reindex(State(desk): State<Desk>, _: Json<Value>) -> Response {
+pub async fn reindex(State(desk): State<Desk>, _: Json<Value>) -> Result<Response, Refusal> {
+    desk.note(Some(actor().act("reindex", "index", Value::Null)))
+        .await?;
     let runtime = tokio::runtime::Handle::current();
-    stream(move |teller| {
+    Ok(stream(move |teller| {
         let total = desk.ctx.store.log().last_durable();
         let tell = |done: u64| {
             teller.progress(json!({ "stage": "records", "done": done, "total": total }));
         };
         let cursor = runtime.block_on(desk.index.rebuild(total, tell))?;
         Ok(json!({ "cursor": cursor }))
-    })
+    }))
 }
