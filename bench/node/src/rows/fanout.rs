@@ -4,19 +4,23 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use futures::future::try_join_all;
 
 use super::stream::{read_mark, write_mark};
 use crate::Options;
 use crate::client::{Connection, create_accounts};
-use crate::firehose::Firehose;
+use crate::firehose::{Drain, Firehose};
 use crate::measure::Measured;
 use crate::report::Report;
 use crate::servers::Server;
 
 /// Repositories that are written to, each by one connection.
 const WRITERS: usize = 32;
+/// Subscribers whose frames are looked at. The others' are read and thrown away: looking at all of them would keep this
+/// process busier than the server.
+const WATCHED: usize = 20;
+
 /// Seconds before what is measured.
 const WARM_UP: f64 = 1.0;
 
@@ -41,8 +45,8 @@ pub async fn run(server: &Server, options: &Options, report: &mut Report) -> Res
     Ok(())
 }
 
-/// Writes at a rate, whatever the server takes for each, and measures from when a write is due to its arrival at each
-/// subscriber. The reader of the frames is this process: its processor time is in what it measures.
+/// Writes at a rate, whatever the server takes for each, and measures from when a write is due to its arrival at
+/// some subscribers. The reader of the frames is this process: its processor time is in what it measures.
 async fn fan_out(
     port: u16,
     subscribers: usize,
@@ -50,7 +54,10 @@ async fn fan_out(
     seconds: f64,
 ) -> Result<(Measured, Duration)> {
     let accounts = create_accounts(port, &format!("fan{subscribers}x"), WRITERS).await?;
-    let readers = try_join_all((0..subscribers).map(|_| Firehose::open(port, None))).await?;
+    let watched = subscribers.min(WATCHED);
+    let drained = try_join_all((watched..subscribers).map(|_| Drain::open(port))).await?;
+    let draining = try_join_all(drained.into_iter().map(Drain::run));
+    let readers = try_join_all((0..watched).map(|_| Firehose::open(port, None))).await?;
     let warm_up = (f64::from(rate) * WARM_UP) as usize;
     let writes = warm_up + (f64::from(rate) * seconds) as usize;
     let pause = Duration::from_secs(1) / rate.max(1);
@@ -82,7 +89,11 @@ async fn fan_out(
             anyhow::Ok(())
         }
     }));
-    let (latencies, _) = futures::try_join!(reading, writing)?;
+    let both = async { futures::try_join!(reading, writing) };
+    let (latencies, _) = tokio::select! {
+        done = both => done?,
+        ended = draining, if watched < subscribers => bail!("a subscriber lost its stream: {ended:?}"),
+    };
     let span = (*ended.borrow() - begun).saturating_sub(Duration::from_secs_f64(WARM_UP));
     Ok((Measured::new(latencies.concat(), span), span))
 }

@@ -15,7 +15,7 @@ const CREATE: &str = "createAccount, one after another: p50";
 /// Measures the rows.
 pub async fn run(server: &Server, options: &Options, report: &mut Report) -> Result<()> {
     if options.wants(SESSION) {
-        let account = create_account(server.port, "checked").await?;
+        let account = create_account(server.port, "who-asks").await?;
         let mut anyone = Connection::open(server.port).await?;
         let mut owner = Connection::open_as(server.port, &account).await?;
         let without = gets(&mut anyone, "/xrpc/_health", options.seconds).await?;
@@ -27,7 +27,7 @@ pub async fn run(server: &Server, options: &Options, report: &mut Report) -> Res
     // The official server is not told of a service.
     if options.wants(PASSED) && server.side == Side::Ours {
         let path = "/xrpc/app.bsky.graph.getMutes";
-        let account = create_account(server.port, "through").await?;
+        let account = create_account(server.port, "who-calls").await?;
         let mut direct = Connection::open(server.service).await?;
         let mut through = Connection::open_as(server.port, &account).await?;
         let direct = gets(&mut direct, path, options.seconds).await?;
